@@ -1,0 +1,1 @@
+"""The pytest plugin: real servers, one of each a session."""
