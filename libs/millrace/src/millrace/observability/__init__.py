@@ -1,0 +1,1 @@
+"""What a process tells of itself: health, metrics, traces and logs."""
