@@ -1,0 +1,111 @@
+"""What a pure handler says should happen; the pipeline makes it so, in one transaction.
+
+Handlers get immutable state and return a `Decision`. They do no I/O, so one message's failure cannot touch another's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Generic, Protocol, TypeVar
+
+from google.protobuf.message import Message as Protobuf
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamType(Generic[S]):
+    """A family of event streams, named `<category>-<id>`: its first state, how an event changes it, and its event classes.
+
+    States and events are frozen dataclasses. `snapshot_version` is raised whenever `state` changes shape: older snapshots are then
+    ignored and the stream is replayed.
+    """
+
+    category: str
+    initial: S
+    evolve: Callable[[S, Any], S]
+    events: tuple[type, ...]
+    snapshot_version: int = 1
+
+    def stream(self, entity_id: str) -> str:
+        """Return the id of one entity's stream."""
+        return f"{self.category}-{entity_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Ask for a `TimerFired` of `kind` after `delay`. The same `id` again replaces the timer."""
+
+    id: str
+    kind: str
+    delay: timedelta
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Send a protobuf message to the topic its type declares, keyed by the field its type declares.
+
+    `deadline` starts once the broker has the message, never before (rule: a broker that is away must not use up deadlines).
+    """
+
+    body: Protobuf
+    sequence: int | None = None
+    deadline: StartTimer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Ask for one call to the outside, made by the reactor registered for `type(request)`, with `id` as its idempotency key."""
+
+    id: str
+    request: object
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Everything that follows from one input. Empty means: nothing happens, and the input is done."""
+
+    events: Sequence[tuple[str, object]] = ()
+    publish: Sequence[Publish] = ()
+    effects: Sequence[Effect] = ()
+    timers: Sequence[StartTimer] = ()
+    cancel_timers: Sequence[str] = ()
+    reply: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a handler may know beside its input: the time of the decision, the input's message id, and its key."""
+
+    now: datetime
+    message_id: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """A timer is due: which, for which key, and the attempt it was started with."""
+
+    id: str
+    kind: str
+    key: str
+    attempt: int
+
+
+class Handler(Protocol):
+    """Decides one kind of input. Pure: the same arguments always give the same decision."""
+
+    def streams(self, body: Any) -> Sequence[str]:
+        """Name every stream that `decide` reads or appends to."""
+
+    def decide(self, body: Any, states: Mapping[str, Any], context: Context) -> Decision:
+        """Say what follows. Raises PermanentError to refuse, TransientError to be asked again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """Which handler decides which input, by the class of its body (a protobuf class, a command, an effect's result, `TimerFired`)."""
+
+    stream_types: Sequence[StreamType[Any]]
+    by_body: Mapping[type, Handler] = field(default_factory=dict)

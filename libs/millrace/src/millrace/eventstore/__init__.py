@@ -1,0 +1,1 @@
+"""Streams of events with expected versions and snapshots."""

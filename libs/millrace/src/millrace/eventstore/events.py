@@ -1,0 +1,128 @@
+"""The event store: append with an expected version, read a stream, read all in order, snapshots beside the stream.
+
+Called inside a transaction by the pipeline. Data and states are JSON text; it does not know what they mean.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from millrace.errors import VersionConflict
+from millrace.store.sql import ColumnType, PostgresSql, Sql
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStream:
+    """A stream's version (0: it does not exist) and its snapshot, taken at exactly that version. `state` is None if there is none."""
+
+    version: int
+    state: str | None
+    snapshot_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to append."""
+
+    type: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event as it was appended. `cursor` orders all events of the store and resumes `read_all`."""
+
+    stream: str
+    version: int
+    type: str
+    data: str
+    recorded_at: int
+    cursor: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Events for one stream that stands at `expected_version`, and the snapshot that includes them."""
+
+    stream: str
+    expected_version: int
+    events: Sequence[NewEvent]
+    state: str
+    snapshot_version: int
+
+
+NO_STREAM = StoredStream(0, None, 0)
+_STREAM: Mapping[str, ColumnType] = {"id": "text", "expected": "bigint", "version": "bigint", "state": "text", "snapshot": "bigint"}
+_EVENT: Mapping[str, ColumnType] = {
+    "stream": "text", "version": "bigint", "type": "text", "data": "text", "recorded_at": "bigint",
+}  # fmt: skip
+_COLUMNS = "stream, version, type, data, recorded_at"
+
+
+class EventStore:
+    """The events of one database, inside one transaction."""
+
+    def __init__(self, sql: Sql) -> None:
+        self._sql = sql
+
+    def load(self, streams: Sequence[str]) -> dict[str, StoredStream]:
+        """Lock and return every stream that exists, in id order; others are absent from the answer."""
+        found = self._sql.each(
+            "SELECT id, version, state, snapshot_version FROM stream WHERE id IN (SELECT id FROM rows) ORDER BY id" + self._sql.for_update,
+            {"id": "text"},
+            [(stream,) for stream in sorted(set(streams))],
+        )
+        return {stream: StoredStream(version, state, snapshot) for stream, version, state, snapshot in found}
+
+    def append(self, appends: Sequence[Append], recorded_at: int) -> None:
+        """Append to every stream, or to none: raises VersionConflict where one does not stand at its expected version."""
+        ordered = sorted((a for a in appends if a.events), key=lambda append: append.stream)
+        rows = [(a.stream, a.expected_version, a.expected_version + len(a.events), a.state, a.snapshot_version) for a in ordered]
+        new = [row for row in rows if row[1] == 0]
+        known = [row for row in rows if row[1] > 0]
+        written = self._sql.each(
+            "INSERT INTO stream (id, version, state, snapshot_version) SELECT id, version, state, snapshot FROM rows WHERE true "
+            "ON CONFLICT DO NOTHING RETURNING id",
+            _STREAM,
+            new,
+        ) + self._sql.each(
+            "UPDATE stream SET version = rows.version, state = rows.state, snapshot_version = rows.snapshot "
+            "FROM rows WHERE stream.id = rows.id AND stream.version = rows.expected RETURNING stream.id",
+            _STREAM,
+            known,
+        )
+        if len(written) < len(rows):
+            missed = sorted({row[0] for row in rows} - {row[0] for row in written})
+            raise VersionConflict(f"not at the expected version: {', '.join(missed[:5])}")
+        self._sql.each(
+            f"INSERT INTO event ({_COLUMNS}) SELECT {_COLUMNS} FROM rows",
+            _EVENT,
+            [
+                (a.stream, a.expected_version + number, event.type, event.data, recorded_at)
+                for a in ordered
+                for number, event in enumerate(a.events, start=1)
+            ],
+        )
+
+    def read(self, stream: str, after_version: int = 0) -> list[StoredEvent]:
+        """Return the events of a stream behind a version, oldest first."""
+        return self._events("WHERE stream = :stream AND version > :after ORDER BY version", {"stream": stream, "after": after_version})
+
+    def read_all(self, after: tuple[int, int] = (0, 0), limit: int = 1000) -> list[StoredEvent]:
+        """Return events of all streams behind a cursor, in an order in which no event appears later before one already returned.
+
+        On PostgreSQL events of transactions still open, and those behind them, are left for the next call: sequence numbers are
+        given out before commit, so reading by number alone would lose the rows of a transaction that commits late.
+        """
+        parameters = {"transaction": after[0], "position": after[1], "limit": limit}
+        if isinstance(self._sql, PostgresSql):
+            return self._events(
+                "WHERE (transaction_id, position) > (:transaction::text::xid8, :position) "
+                "AND transaction_id < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY transaction_id, position LIMIT :limit",
+                parameters,
+                transaction="transaction_id::text::bigint",
+            )
+        return self._events("WHERE position > :position ORDER BY position LIMIT :limit", parameters)
+
+    def _events(self, rest: str, parameters: Mapping[str, object], transaction: str = "0") -> list[StoredEvent]:
+        found = self._sql.execute(f"SELECT {_COLUMNS}, {transaction}, position FROM event {rest}", parameters)
+        return [StoredEvent(*row[:5], cursor=(row[5], row[6])) for row in found]

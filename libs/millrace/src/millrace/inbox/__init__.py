@@ -1,0 +1,1 @@
+"""What makes a message count once: consumer positions, ids already seen, and messages parked behind a failure."""

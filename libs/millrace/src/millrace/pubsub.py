@@ -1,0 +1,54 @@
+"""What every publisher and subscriber promises. `millrace.kafka` and `millrace.memory` keep it.
+
+Batches, not single messages, cross this border: a hop per message would cost more than the work.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from millrace.message import Message, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message and the topic it goes to."""
+
+    topic: str
+    message: Message
+
+
+class Publisher(Protocol):
+    """Sends messages. Safe to call from several threads."""
+
+    def publish(self, batch: Sequence[Outgoing]) -> None:
+        """Send in order and return once the broker has every message.
+
+        Raises PublishTimeout if no answer came in time (the messages may still arrive) and PermanentError if the broker refused one.
+        """
+
+    def close(self) -> None:
+        """Wait for what is under way, then give the connection back. Calling it twice does nothing."""
+
+
+class Subscription(Protocol):
+    """One member of a consumer group. All calls come from one thread."""
+
+    def receive(self, max_records: int, timeout_seconds: float) -> Sequence[Record]:
+        """Return what is there, at least one record unless `timeout_seconds` passed; within a partition in order, without gaps."""
+
+    def ack(self, records: Sequence[Record]) -> None:
+        """Mark records as done. After a restart the group goes on behind the acknowledged records that have no gap before them."""
+
+    def nack(self, records: Sequence[Record]) -> None:
+        """Give records back: each of their partitions is delivered again from the first of them on."""
+
+    def close(self) -> None:
+        """Leave the group. What was not acknowledged goes to another member, or to the next one that joins."""
+
+
+class Subscriber(Protocol):
+    """Opens subscriptions. Safe to call from several threads."""
+
+    def subscribe(self, topics: Sequence[str], group: str) -> Subscription:
+        """Join a consumer group on topics, by name. A group without a position starts at the earliest record."""

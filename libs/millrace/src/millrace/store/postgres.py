@@ -1,0 +1,132 @@
+"""A store in one PostgreSQL database, shared by every instance of a service."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from millrace.store import migrations
+from millrace.store.contract import Lease, Session, Transaction
+from millrace.store.sql import PostgresSql
+
+_RELAY_LOCK = 0x6D696C6C72656C61
+_CONNECT_SECONDS = 5
+
+
+class PostgresStore:
+    """One database. Every session is a connection of its own; never through a transaction pooler, which would share the relay's lock."""
+
+    def __init__(self, url: str, application: str) -> None:
+        self._url = url
+        self._application = application
+
+    def session(self) -> Session:
+        """Open a session. See `Store`."""
+        return PostgresSession(self._url, self._application)
+
+    def try_lease(self) -> Lease | None:
+        """Become the one relay, by a lock that the database drops with the connection."""
+        session = PostgresSession(self._url, f"{self._application} relay")
+        try:
+            lease = _PostgresLease.take(session)
+        except BaseException:
+            session.close()
+            raise
+        if lease is None:
+            session.close()
+        return lease
+
+    def migrate(self, *folders: Path) -> None:
+        """Bring the schema up to date. See `Store`."""
+        scheme, _, rest = self._url.partition("://")
+        migrations.apply(f"{scheme.replace('postgres', 'postgresql', scheme == 'postgres')}+psycopg://{rest}", "postgresql", folders)
+
+    def close(self) -> None:
+        """Nothing is held open here."""
+
+
+class PostgresSession:
+    """One connection, made anew after it broke."""
+
+    def __init__(self, url: str, application: str) -> None:
+        self._url = url
+        self._application = application
+        self._connection: psycopg.Connection[Any] | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Commit when the block ends, roll back when it raises. See `Session`."""
+        connection = self.connection()
+        try:
+            with connection.transaction():
+                yield Transaction.on(PostgresSql(connection))
+        except psycopg.OperationalError:
+            if connection.closed or connection.broken:
+                self.close()
+            raise
+
+    def connection(self) -> psycopg.Connection[Any]:
+        """Return the open connection, made where there is none."""
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                self._url, autocommit=True, application_name=self._application, connect_timeout=_CONNECT_SECONDS,
+                keepalives_idle=10, keepalives_interval=5, keepalives_count=3,
+            )  # fmt: skip
+        return self._connection
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection that was made is still there."""
+        return self._connection is not None and not self._connection.closed
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                self._connection.close()
+            self._connection = None
+
+
+class _PostgresLease:
+    """The relay's advisory lock, on the connection that the relay reads with: losing one is losing the other."""
+
+    def __init__(self, session: PostgresSession, predecessor_left_cleanly: bool) -> None:
+        self.session = LeasedSession(session)
+        self.predecessor_left_cleanly = predecessor_left_cleanly
+
+    @classmethod
+    def take(cls, session: PostgresSession) -> "_PostgresLease | None":
+        connection = session.connection()
+        answer = connection.execute("SELECT pg_try_advisory_lock(%s)", [_RELAY_LOCK]).fetchone()
+        if answer is None or not answer[0]:
+            return None
+        row = connection.execute("SELECT clean FROM relay_exit WHERE id = 1").fetchone()
+        connection.execute("UPDATE relay_exit SET clean = 0 WHERE id = 1")
+        return cls(session, row is not None and bool(row[0]))
+
+    def release(self) -> None:
+        """Give the lock back, and record that nothing is under way."""
+        with suppress(psycopg.Error), self.session.transaction() as tx:
+            tx.sql.execute("UPDATE relay_exit SET clean = 1 WHERE id = 1")
+        self.session.close()
+
+
+class LeasedSession:
+    """A session that does not reconnect: with the connection the lock is gone too."""
+
+    def __init__(self, session: PostgresSession) -> None:
+        self._session = session
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Commit when the block ends. Raises psycopg.OperationalError once the connection, and so the lock, is lost."""
+        if not self._session.connected:
+            raise psycopg.OperationalError("the relay's connection, and its lock, are lost")
+        with self._session.transaction() as tx:
+            yield tx
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._session.close()
