@@ -1,0 +1,178 @@
+"""One real Apache Kafka broker (KRaft, combined roles) bound to 127.0.0.1, as a child of this process.
+
+For tests, demo and benchmarks: its footprint is small, its data is not replicated, topics are made explicitly only.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from devkit.kafka_jars import kafka_jars
+from devkit.processes import Child, Children, ChildSpec, log_tail
+from devkit.waiting import wait_until
+from devkit.workspace import free_port, is_free, root
+
+_JVM = ["-Xms256m", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]
+_SETTINGS = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+num.network.threads=2
+num.io.threads=4
+num.recovery.threads.per.data.dir=2
+log.cleaner.dedupe.buffer.size=8388608
+log.index.size.max.bytes=1048576
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.num.partitions=2
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=2
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=4000
+"""
+
+
+class KafkaBroker:
+    """A broker that can be stopped, killed and started again on the same data and port; leaving the context stops it.
+
+    `folder` holds its data and log and is kept; without one a temporary folder is used and removed.
+    """
+
+    def __init__(self, folder: Path | None = None, *, port: int | None = None, children: Children | None = None) -> None:
+        self._temporary = folder is None
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="millrace-kafka-"))
+        self._port = port or free_port()
+        self._controller_port = free_port()
+        self._own_children = children is None
+        self._children = children or Children()
+        self._child: Child | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """Return the address for clients, `host:port`."""
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        """Return the broker's process id. Raises RuntimeError if it is not running."""
+        return self._running().pid
+
+    @property
+    def log_path(self) -> Path:
+        """Return the file its output goes to."""
+        return self._folder / "kafka.log"
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def start(self, *, timeout_seconds: float = 60, say: Callable[[str], None] = print) -> None:
+        """Start it and return once it answers a client. Raises OSError if its port is taken, ChildDied if it ends."""
+        if not is_free(self._port):
+            raise OSError(f"port {self._port} is in use: is another Kafka running?")
+        jars = kafka_jars(say)
+        settings = self._format(jars)
+        argv = [*_java(jars, *_JVM), "kafka.Kafka", str(settings)]
+        self._child = self._children.start(ChildSpec(name="kafka", argv=argv, log_path=self.log_path, cwd=self._folder))
+        child = self._child
+        wait_until(
+            lambda: answers(self.bootstrap) or child.check(),
+            what=f"Kafka at {self.bootstrap} answering",
+            timeout_seconds=timeout_seconds,
+            seen=lambda: log_tail(self.log_path),
+        )
+
+    def stop(self) -> None:
+        """End it in order (SIGTERM), and return once it is gone."""
+        self._running().stop(timeout_seconds=30)
+
+    def kill(self) -> None:
+        """SIGKILL it, and return once it is gone."""
+        self._running().kill()
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open, nothing answers."""
+        self._running().process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen broker go on."""
+        self._running().process.send_signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Stop it if it runs, and start it on the same data and port."""
+        if self._child is not None and self._child.alive:
+            self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """End it, and remove its data if they are temporary."""
+        if self._temporary and self._child is not None:
+            self._child.kill()
+        elif self._child is not None:
+            self._child.stop()
+        if self._own_children:
+            self._children.close()
+        if self._temporary:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _running(self) -> Child:
+        if self._child is None or not self._child.alive:
+            raise RuntimeError("this broker is not running")
+        return self._child
+
+    def _format(self, jars: Path) -> Path:
+        """Write the settings, and format the data folder the first time."""
+        data = self._folder / "data"
+        settings = self._folder / "server.properties"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        settings.write_text(_SETTINGS.format(port=self._port, controller_port=self._controller_port, data=data))
+        if not (data / "meta.properties").exists():
+            words = ["kafka.tools.StorageTool", "format", "--cluster-id", "millrace-devkit-000000", "--config", str(settings)]
+            done = subprocess.run([*_java(jars, *_JVM[2:]), *words], capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise RuntimeError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
+        return settings
+
+
+def answers(bootstrap: str) -> bool:
+    """Tell whether a broker at this address answers within a second."""
+    try:
+        client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "socket.timeout.ms": 1000})
+        return bool(client.list_topics(timeout=1).brokers)
+    except KafkaException:
+        return False
+
+
+def _java(jars: Path, *flags: str) -> list[str]:
+    home = os.environ.get("JAVA_HOME")
+    java = f"{home}/bin/java" if home else "java"
+    logging = root() / "tools" / "kafka" / "log4j2.properties"
+    return [java, *flags, f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
