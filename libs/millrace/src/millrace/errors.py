@@ -3,7 +3,8 @@
     MillraceError
     ├── TransientError          try again with back-off
     │   ├── PublishTimeout      the broker gave no answer; the messages may still arrive
-    │   └── Unavailable         a dependency is away (database, broker, external part)
+    │   ├── Unavailable         a dependency is away (database, broker, external part)
+    │   └── OutcomeUnknown      an external part did not answer in time; what was asked may have happened
     ├── PermanentError          never try again: dead letter, or a refusal at the edge
     │   ├── Undecodable         bytes that are not what their headers say
     │   ├── UnknownType         a message type nobody declared
@@ -35,6 +36,10 @@ class PublishTimeout(TransientError):
 
 class Unavailable(TransientError):
     """A dependency is away."""
+
+
+class OutcomeUnknown(TransientError):
+    """An external part did not answer in time; what was asked may have happened. Ask it before compensating."""
 
 
 class PermanentError(MillraceError):

@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2
 from opentelemetry.trace import TracerProvider
 
 from millrace.edge.deadlines import OutgoingDeadline
 from millrace.edge.interceptor import OutgoingStep, SingleAnswer, StreamedAnswer
 from millrace.edge.keepalive import Keepalive
-from millrace.edge.status import details_of
+from millrace.edge.status import violations_of
 from millrace.edge.tracing import ClientTracing
 from millrace.errors import FieldViolation
 
@@ -33,7 +32,7 @@ class ChannelConfig:
     default_deadline_seconds: float = 10.0
     deadline_margin_seconds: float = 0.05
     max_message_bytes: int = 4 * 1024 * 1024
-    keepalive: Keepalive = Keepalive()
+    keepalive: Keepalive = field(default_factory=Keepalive)
     tracers: TracerProvider | None = None
 
     def service_config(self) -> str:
@@ -78,7 +77,4 @@ def open_channel(target: str, config: ChannelConfig) -> grpc.aio.Channel:
 
 def status_violations(error: grpc.RpcError) -> tuple[FieldViolation, ...]:
     """Return the fields a server refused, in its order; empty when the status carries none."""
-    found = details_of(error, error_details_pb2.BadRequest)
-    if not isinstance(found, error_details_pb2.BadRequest):
-        return ()
-    return tuple(FieldViolation(v.field, v.description) for v in found.field_violations)
+    return violations_of(error)

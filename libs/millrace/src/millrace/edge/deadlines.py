@@ -72,7 +72,7 @@ class IncomingDeadline:
         except TimeoutError:
             if not limit.expired():
                 raise
-        await call.context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {self._default_seconds} s")
+        return await call.context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"no answer within {self._default_seconds} s")
 
 
 class OutgoingDeadline:

@@ -24,17 +24,20 @@ class StreamDrain:
         """Run the call; a stream that the drain cut short raises Unavailable."""
         if not call.streaming or call.method.startswith(HEALTH):
             return await proceed(call)
-        if self._draining:
-            raise Unavailable("the server is shutting down")
         task = asyncio.current_task()
         assert task is not None
+        self._refuse_when_draining(task)
         self._tasks.add(task)
         try:
             return await proceed(call)
         except asyncio.CancelledError:
-            if not self._draining or call.context.cancelled() or call.context.done():
-                raise
-            task.uncancel()
-            raise Unavailable("the server is shutting down") from None
+            if not call.context.done():
+                self._refuse_when_draining(task)
+            raise
         finally:
             self._tasks.discard(task)
+
+    def _refuse_when_draining(self, task: asyncio.Task[Any]) -> None:
+        if self._draining:
+            task.uncancel()
+            raise Unavailable("the server is shutting down") from None

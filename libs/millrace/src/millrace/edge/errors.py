@@ -36,7 +36,7 @@ class ErrorsToStatus:
         except asyncio.CancelledError:
             call.code = _why_cancelled(call)
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises must end as a status
             await self._abort(call, error)
 
     async def _abort(self, call: ServerCall, error: Exception) -> None:

@@ -56,19 +56,19 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         up = parts | dict.fromkeys(self._overall, overall)
         return {name: _Response.SERVING if ok and not self._drained else _Response.NOT_SERVING for name, ok in up.items()}
 
-    async def Check(self, request: Any, context: Any) -> Any:
+    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Return the status of one name. Ends with NOT_FOUND for a name nobody reported."""
         status = self.statuses().get(request.service)
         if status is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such service or dependency")
         return _Response(status=status)
 
-    async def List(self, request: Any, context: Any) -> Any:
+    async def List(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Return the status of every name."""
         found = {name: _Response(status=status) for name, status in self.statuses().items()}
-        return health_pb2.HealthListResponse(statuses=found)
+        return health_pb2.HealthListResponse(statuses=found)  # type: ignore[attr-defined]
 
-    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
         """Stream the status of one name whenever it changes, SERVICE_UNKNOWN until somebody reports it."""
         last = None
         while True:

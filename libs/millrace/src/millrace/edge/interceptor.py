@@ -59,7 +59,7 @@ def _end(endings: Sequence[Done], over: Any) -> None:
         done(code)
 
 
-class SingleAnswer(_Steps, grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
+class SingleAnswer(_Steps, grpc.aio.UnaryUnaryClientInterceptor):
     """The steps around calls with one request and one answer."""
 
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
@@ -67,7 +67,7 @@ class SingleAnswer(_Steps, grpc.aio.UnaryUnaryClientInterceptor):  # type: ignor
         return await self._run(continuation, client_call_details, request, streaming=False)
 
 
-class StreamedAnswer(_Steps, grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
+class StreamedAnswer(_Steps, grpc.aio.UnaryStreamClientInterceptor):
     """The steps around calls with one request and a stream of answers."""
 
     async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:

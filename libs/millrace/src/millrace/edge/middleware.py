@@ -51,7 +51,7 @@ class Middleware(Protocol):
         """Return what `proceed` returned: the answer, or None for a stream, whose answers are written by then."""
 
 
-class MiddlewareChain(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+class MiddlewareChain(grpc.aio.ServerInterceptor):
     """The one interceptor of a server: the first middleware is the outermost."""
 
     def __init__(self, middleware: Sequence[Middleware]) -> None:

@@ -4,7 +4,7 @@ A service's `bootstrap.py` builds one from its servicers. Calls are answered on 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import grpc
@@ -36,7 +36,7 @@ class EdgeConfig:
     max_connection_age_seconds: float = 300.0
     max_connection_age_grace_seconds: float = 30.0
     drain_seconds: float = 10.0
-    keepalive: Keepalive = Keepalive()
+    keepalive: Keepalive = field(default_factory=Keepalive)
     needs: tuple[str, ...] = ()
 
     def options(self) -> Options:

@@ -6,9 +6,10 @@ Used by `edge.errors` to answer and by `edge.client` to read. Source: AIP-193 an
 from dataclasses import dataclass
 
 import grpc
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as Protobuf
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from millrace import errors
 
@@ -43,11 +44,13 @@ def status_of(error: BaseException, retry_seconds: float = 1.0) -> Status:
 def _details(error: errors.MillraceError, retry_seconds: float) -> Protobuf | None:
     if isinstance(error, errors.Invalid):
         violation = error_details_pb2.BadRequest.FieldViolation
-        found = [violation(field=v.field, description=v.description) for v in error.violations]
-        return error_details_pb2.BadRequest(field_violations=found)
+        refused: Protobuf = error_details_pb2.BadRequest(
+            field_violations=[violation(field=v.field, description=v.description) for v in error.violations]
+        )
+        return refused
     if isinstance(error, errors.TransientError):
-        retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(int(retry_seconds * 1000))
+        delay = duration_pb2.Duration(nanos=int(retry_seconds % 1 * 1e9), seconds=int(retry_seconds))
+        retry: Protobuf = error_details_pb2.RetryInfo(retry_delay=delay)
         return retry
     return None
 
@@ -61,19 +64,14 @@ def _with_details(code: grpc.StatusCode, text: str, details: Protobuf | None) ->
     return Status(code, text, ((DETAILS, status_pb2.Status(code=number, message=text, details=[packed]).SerializeToString()),))
 
 
-def details_of(error: grpc.RpcError, kind: type[Protobuf]) -> Protobuf | None:
-    """Return the first detail of a kind that a status carries, None if there is none or it cannot be read."""
+def violations_of(error: grpc.RpcError) -> tuple[errors.FieldViolation, ...]:
+    """Return the field violations a status carries, in its order; empty if there are none or they cannot be read."""
     trailers = error.trailing_metadata() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None
-    for name, value in trailers or ():
-        if name != DETAILS or not isinstance(value, bytes):
-            continue
-        status = status_pb2.Status()
-        try:
-            status.ParseFromString(value)
-            for packed in status.details:
-                found = kind()
-                if packed.Unpack(found):
-                    return found
-        except ValueError:
-            return None
-    return None
+    status, refused = status_pb2.Status(), error_details_pb2.BadRequest()
+    try:
+        status.ParseFromString(next((value for name, value in trailers or () if name == DETAILS), b""))
+        if not any(packed.Unpack(refused) for packed in status.details):
+            return ()
+    except DecodeError:
+        return ()
+    return tuple(errors.FieldViolation(v.field, v.description) for v in refused.field_violations)
