@@ -5,7 +5,12 @@ from collections.abc import Callable
 
 
 def wait_until(
-    condition: Callable[[], bool], *, what: str, timeout_seconds: float, seen: Callable[[], str] = str, interval_seconds: float = 0.05
+    condition: Callable[[], bool],
+    *,
+    what: str,
+    timeout_seconds: float,
+    seen: Callable[[], str] = str,
+    interval_seconds: float = 0.05,
 ) -> None:
     """Return once `condition()` is true. Raises TimeoutError that names `what` and what `seen()` says."""
     deadline = time.monotonic() + timeout_seconds

@@ -1,0 +1,69 @@
+# Everything one does here. `make` or `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+python := .venv/bin/python
+# Found by name, so that `make bench` runs whatever is in benchmarks/.
+benchmarks := $(sort $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py)))))
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z%-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+	@echo "  benchmarks: $(benchmarks)"
+
+.PHONY: setup
+setup: ## Make .venv ready, with system packages where root on Debian allows
+	@tools/setup
+
+.PHONY: demo
+demo: setup ## Start Kafka and the shop, show every outcome, stop everything
+	@exec $(python) -m shopkit.demo
+
+.PHONY: up
+up: setup ## Start Kafka and the shop, and keep them running
+	@exec $(python) -m devkit.cli up
+
+.PHONY: down
+down: setup ## Stop what `make up` started
+	@exec $(python) -m devkit.cli down
+
+.PHONY: lint
+lint: setup ## Style, types, layers, proto lint and breaking changes
+	@echo "== ruff" && $(python) -m ruff format --quiet --check . && $(python) -m ruff check --quiet .
+	@echo "== mypy" && $(python) -m mypy --no-error-summary
+	@echo "== layers" && .venv/bin/lint-imports --no-timing > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
+	@echo "== proto" && $(python) tools/proto.py --check
+
+.PHONY: check
+check: lint ## Lint and the tests that need no server
+	@$(python) -m pytest -m "not servers"
+
+.PHONY: test
+test: lint ## Lint and every test, against real Kafka and real PostgreSQL
+	@$(python) -m pytest
+
+.PHONY: proto
+proto: setup ## Judge proto/, and generate Python from it
+	@$(python) tools/proto.py
+
+.PHONY: bench
+bench: setup ## Run every benchmark
+	@set -e; for name in $(benchmarks); do echo "== bench $$name"; $(python) benchmarks/$$name.py; done
+
+.PHONY: bench-%
+bench-%: setup ## Run one benchmark
+	@exec $(python) benchmarks/$*.py
+
+.PHONY: format
+format: setup ## Format, and fix what can be fixed
+	@$(python) -m ruff check --fix-only --quiet . ; $(python) -m ruff format .
+
+.PHONY: lock
+lock: setup ## Write requirements.txt from requirements.in
+	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+		--custom-compile-command "make lock" requirements.in -o requirements.txt
+
+.PHONY: clean
+clean: ## Stop what runs, and remove everything made here but the cache of downloads
+	@if [[ -x $(python) ]]; then $(python) -m devkit.cli down; fi
+	@rm -rf .venv .millrace .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +
