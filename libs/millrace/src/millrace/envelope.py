@@ -42,6 +42,8 @@ def decode(record: Record) -> Message:
             raise Undecodable(f"not CloudEvents 1.0 with {CONTENT_TYPE}")
         if record.value is None:
             raise Undecodable("no payload")
+        if any("\x00" in value for value in headers.values()) or (record.key is not None and b"\x00" in record.key):
+            raise Undecodable("a NUL in a header or the key")
         return Message(
             id=headers["ce_id"],
             type=headers["ce_type"],

@@ -58,6 +58,12 @@ class Positions:
         )
         return {PartitionId(row[0], row[1], row[2]): Position(row[3], row[4]) for row in found}
 
+    def topics_read(self, group: str) -> set[str]:
+        """Return the names of topics this group has read in any incarnation."""
+        return {row[0] for row in self._sql.execute(
+            "SELECT DISTINCT topic FROM consumer_position WHERE grp = :grp AND next_offset IS NOT NULL", {"grp": group}
+        )}  # fmt: skip
+
     def advance(self, group: str, moves: Sequence[Move]) -> bool:
         """Move every position, or say that one of them is not where this worker believes: then nothing must be committed."""
         moved = self._sql.each(

@@ -45,8 +45,6 @@ CREATE TABLE effect (
 
 CREATE INDEX effect_lease ON effect (grp, leased_until);
 
-CREATE TABLE applied_reset (grp text NOT NULL, id text NOT NULL, PRIMARY KEY (grp, id));
-
 CREATE TABLE relay_exit (id bigint PRIMARY KEY, clean bigint NOT NULL);
 
 INSERT INTO relay_exit (id, clean) VALUES (1, 1);

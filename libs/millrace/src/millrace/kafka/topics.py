@@ -1,0 +1,35 @@
+"""What the pipeline must know of topics: their lasting ids, partition counts and end offsets."""
+
+from collections.abc import Mapping, Sequence
+
+from confluent_kafka import TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from millrace.kafka.config import KafkaConfig
+
+_TIMEOUT_SECONDS = 10.0
+
+
+class TopicIds:
+    """Asks the broker about topics, on a connection of its own. Raises KafkaException while no broker answers."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._admin = AdminClient(config.client_settings())
+
+    def of(self, names: set[str]) -> Mapping[str, tuple[str, int]]:
+        """Return id and partition count of each topic that exists. Asked of the broker at every call."""
+        answers = self._admin.describe_topics(TopicCollection(sorted(names)), request_timeout=_TIMEOUT_SECONDS)
+        known: dict[str, tuple[str, int]] = {}
+        for name, answer in answers.items():
+            description = answer.result()
+            known[name] = (str(description.topic_id), len(description.partitions))
+        return known
+
+    def ends(self, parts: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        """Return the end offset of each partition, asked of the broker now."""
+        if not parts:
+            return {}
+        wanted = {TopicPartition(*part): OffsetSpec.latest() for part in parts}
+        answers = self._admin.list_offsets(wanted, request_timeout=_TIMEOUT_SECONDS)
+        return {(p.topic, p.partition): answer.result().offset for p, answer in answers.items()}
+

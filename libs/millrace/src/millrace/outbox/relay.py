@@ -1,0 +1,179 @@
+"""The relay: publishes the outbox, in order, and removes what the broker has.
+
+One relay a store works at a time. Of one topic and key one row is under way at a time: librdkafka keeps order, except past a time-out.
+A successor of a relay that did not leave cleanly waits until nothing of it can still be under way.
+"""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from millrace.clock import Clock, micros, utc_now
+from millrace.kafka.config import KafkaConfig
+from millrace.observability.health import Health
+from millrace.outbox.outbox import OutboxRow
+from millrace.pipeline.metrics import PipelineMetrics
+from millrace.store.contract import Lease, Store
+from millrace.store.faults import Fault, classify
+
+log = logging.getLogger(__name__)
+_HEADERS = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]])
+_MESSAGE_TIMEOUT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RelayConfig:
+    """How often the relay looks without being woken, and how much it takes at a time."""
+
+    sweep_seconds: float = 1.0
+    max_batch: int = 1000
+    probe_seconds: float = 5.0
+
+
+class Relay:
+    """Publishes one store's outbox until stopped."""
+
+    def __init__(
+        self, config: RelayConfig, kafka: KafkaConfig, store: Store, health: Health, metrics: PipelineMetrics, clock: Clock = utc_now
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._health = health
+        self._metrics = metrics
+        self._clock = clock
+        self._producer = Producer({**kafka.producer_settings(), "error_cb": self._on_error})
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="relay")
+        self._delivered: list[OutboxRow] = []
+        self._refused: dict[int, tuple[str, bytes | None]] = {}
+        self._in_flight: set[tuple[str, bytes | None]] = set()
+        self._next_probe = 0.0
+
+    def start(self) -> None:
+        """Begin to publish; waits for the lease, the database and the broker as long as it takes."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that there is something in the outbox. From any thread."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Publish what is there, wait for its delivery as long as the broker may take, and give the lease back."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                lease = self._store.try_lease()
+            except Exception as error:
+                self._database_fault(error)
+                lease = None
+            if lease is None:
+                self._probe()
+                self._stopping.wait(self._config.sweep_seconds)
+                continue
+            clean = self._lead(lease)
+            if clean:
+                lease.release()
+            else:
+                lease.session.close()
+
+    def _lead(self, lease: Lease) -> bool:
+        """Publish for as long as the lease holds; return whether nothing is left under way."""
+        log.info("relay leads", extra={"predecessor_left_cleanly": lease.predecessor_left_cleanly})
+        if not lease.predecessor_left_cleanly:
+            self._stopping.wait(_MESSAGE_TIMEOUT_SECONDS + 1)
+        self._refused.clear()
+        try:
+            while not self._stopping.is_set():
+                self._wake.clear()
+                if not self._round(lease):
+                    self._probe()
+                    self._wake.wait(self._config.sweep_seconds)
+            while self._round(lease):
+                pass
+        except Exception as error:
+            self._database_fault(error)
+        return self._drain()
+
+    def _round(self, lease: Lease) -> bool:
+        """Publish the head of the outbox; return whether more may follow at once."""
+        with lease.session.transaction() as tx:
+            rows = tx.outbox.head(self._config.max_batch, list(self._refused))
+        blocked = set(self._refused.values())
+        sent = 0
+        for row in rows:
+            lane = (row.topic, row.key)
+            if lane in self._in_flight or lane in blocked:
+                continue
+            if row.key is not None:
+                self._in_flight.add(lane)
+            self._send(row, lane)
+            sent += 1
+        self._producer.flush(_MESSAGE_TIMEOUT_SECONDS + 1)
+        delivered, self._delivered = self._delivered, []
+        if delivered:
+            with lease.session.transaction() as tx:
+                tx.outbox.delivered(delivered, micros(self._clock()))
+            self._metrics.delivered(len(delivered))
+            self._health.report("kafka", True)
+        return bool(delivered) and len(rows) > 0
+
+    def _send(self, row: OutboxRow, lane: tuple[str, bytes | None]) -> None:
+        def reported(error: KafkaError | None, _: Message) -> None:
+            self._in_flight.discard(lane)
+            if error is None:
+                self._delivered.append(row)
+            elif _refused_for_good(error):
+                self._refused[row.id] = lane
+                log.error("message refused for good, its key is blocked", extra={"outbox_id": row.id, "kafka_error": str(error)})
+            else:
+                self._health.report("kafka", False, str(error))
+
+        headers = _HEADERS.decode(row.headers)
+        while True:
+            try:
+                self._producer.produce(row.topic, value=row.payload, key=row.key, headers=headers, on_delivery=reported)
+                break
+            except BufferError:
+                self._producer.poll(0.1)
+        self._producer.poll(0)
+
+    def _drain(self) -> bool:
+        return self._producer.flush(_MESSAGE_TIMEOUT_SECONDS + 1) == 0
+
+    def _probe(self) -> None:
+        """Ask the broker whether it is there, now and then, when no message tells."""
+        if time.monotonic() < self._next_probe:
+            return
+        try:
+            self._producer.list_topics(timeout=2.0)
+            self._health.report("kafka", True)
+            self._next_probe = time.monotonic() + self._config.probe_seconds
+        except KafkaException as error:
+            self._health.report("kafka", False, str(error))
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._health.report("kafka", False, "no broker answers")
+
+    def _database_fault(self, error: Exception) -> None:
+        if classify(error) is Fault.BUG:
+            log.exception("relay starts over")
+        else:
+            log.warning("relay waits for the database", extra={"reason": str(error)})
+            self._health.report("database", False, str(error))
+        self._stopping.wait(self._config.sweep_seconds)
+
+
+def _refused_for_good(error: KafkaError) -> bool:
+    return error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+

@@ -1,0 +1,277 @@
+"""The consumer's thread: reads batches, has the engine decide them, and commits Kafka's offsets behind, as a courtesy to tools.
+
+It alone touches the Kafka consumer. The truth about positions is in the store; what Kafka has committed is used once, by a group whose
+store knows nothing of a partition yet.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+from tenacity import Retrying, stop_never, wait_exponential
+
+from millrace.errors import PositionLost
+from millrace.inbox.positions import PartitionId
+from millrace.kafka.config import KafkaConfig
+from millrace.kafka.topics import TopicIds
+from millrace.message import Record
+from millrace.observability.health import Health
+from millrace.pipeline.assignment import Assignment, TopicPart
+from millrace.pipeline.engine import Batch, Engine
+from millrace.pipeline.timing import DueWork
+from millrace.store.contract import Session, Store
+from millrace.store.faults import Fault, classify
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerConfig:
+    """What one service reads. `reply_topics` are those whose messages can make a timer superfluous."""
+
+    topics: Sequence[str]
+    reply_topics: Sequence[str] = ()
+    max_batch: int = 500
+    poll_seconds: float = 0.1
+    sweep_seconds: float = 0.25
+    commit_seconds: float = 1.0
+    away_seconds: float = 0.2
+
+
+class PipelineConsumer:
+    """Reads topics for an engine until stopped."""
+
+    def __init__(self, config: ConsumerConfig, kafka: KafkaConfig, engine: Engine, store: Store, health: Health) -> None:
+        self._config = config
+        self._kafka = kafka
+        self._engine = engine
+        self._session: Session = store.session()
+        self._health = health
+        self._topic_ids = TopicIds(kafka)
+        self._assignment = Assignment()
+        self._due = DueWork(engine, self._session, self._topic_ids, config.reply_topics)
+        self._stopping = threading.Event()
+        self._doubted: set[TopicPart] = set()
+        self._paused = False
+        self._thread = threading.Thread(target=self._run, name="consumer")
+        self._next_sweep = self._next_commit = self._next_claim = 0.0
+        self._uncommitted = False
+
+    def start(self) -> None:
+        """Begin to read. Returns at once; a broker or database that is away is waited for."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the batch in hand, commit, leave the group, and end the thread."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            consumer = Consumer({**self._kafka.consumer_settings(self._engine.group), "error_cb": self._on_error})
+            self._assignment = Assignment()
+            self._doubted.clear()
+            try:
+                consumer.subscribe(
+                    list(self._config.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+                )
+                while not self._stopping.is_set():
+                    self._turn(consumer)
+                self._commit(consumer, synchronous=True)
+            except Exception:
+                log.exception("consumer starts over")
+                self._stopping.wait(1.0)
+            finally:
+                consumer.close()
+        self._session.close()
+
+    def _turn(self, consumer: Consumer) -> None:
+        now = time.monotonic()
+        if self._assignment.unclaimed and now >= self._next_claim:
+            self._claim(consumer)
+        records = self._receive(consumer)
+        due_keys: Sequence[str] = ()
+        timers: Sequence[Any] = ()
+        if now >= self._next_sweep:
+            self._next_sweep = now + self._config.sweep_seconds
+            due_keys, timers = self._until_database(consumer, lambda: self._due.find(self._assignment)) or ((), ())
+        if records or due_keys or timers:
+            self._process(consumer, records, due_keys, timers)
+        if self._uncommitted and time.monotonic() >= self._next_commit:
+            self._commit(consumer, synchronous=False)
+
+    def _receive(self, consumer: Consumer) -> list[Record]:
+        first = consumer.poll(self._config.poll_seconds)
+        if first is None:
+            return []
+        more = consumer.consume(self._config.max_batch - 1, 0)
+        records = [record for message in (first, *more) if (record := self._record(message)) is not None]
+        if records:
+            self._health.report("kafka", True)
+        return records
+
+    def _record(self, message: KafkaMessage) -> Record | None:
+        error = message.error()
+        if error is not None:
+            if error.fatal():
+                raise KafkaException(error)
+            log.warning("consumer error", extra={"kafka_error": str(error), "kafka_code": error.name()})
+            return None
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        assert topic is not None and partition is not None and offset is not None
+        headers = message.headers() or ()
+        return Record(topic, partition, offset, _bytes(message.key()), _bytes(message.value()), tuple(headers))  # type: ignore[arg-type]
+
+    def _process(self, consumer: Consumer, records: Sequence[Record], due_keys: Sequence[str], timers: Sequence[Any]) -> None:
+        decode = self._engine.decoder.decode
+
+        def attempt() -> None:
+            own = self._assignment.own(records)
+            moves = self._assignment.moves(own)
+            inputs = [*(decode(record) for record in own), *timers]
+            if not inputs and not due_keys:
+                return
+            try:
+                self._engine.process(self._session, Batch(inputs, moves, due_keys))
+            except PositionLost:
+                log.warning("positions lost, claimed anew", extra={"partitions": len(moves)})
+                lost = [(m.partition.topic, m.partition.partition) for m in moves]
+                self._assignment.doubt(lost)
+                self._doubted.update(lost)
+                self._pause(consumer)
+                return
+            self._assignment.moved(moves)
+            self._uncommitted = self._uncommitted or bool(moves)
+
+        self._until_database(consumer, attempt)
+
+    def _until_database(self, consumer: Consumer, work: Callable[[], Any]) -> Any:
+        """Do `work`, again and again while the database is away: partitions paused, but polled, so that the group keeps us."""
+        for attempt in Retrying(stop=stop_never, wait=wait_exponential(self._config.away_seconds, 5), sleep=lambda s: self._wait(consumer, s)):
+            with attempt:
+                try:
+                    result = work()
+                except Exception as error:
+                    if classify(error) not in (Fault.AWAY, Fault.AGAIN):
+                        raise
+                    self._health.report("database", False, str(error))
+                    if self._stopping.is_set():
+                        return None
+                    self._pause(consumer)
+                    raise
+        self._health.report("database", True)
+        if self._paused:
+            self._resume(consumer)
+        return result
+
+    def _wait(self, consumer: Consumer, seconds: float) -> None:
+        """Keep polling while nothing can be done. What is delivered nevertheless comes again: its partition is claimed anew."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._stopping.is_set():
+            message = consumer.poll(min(0.1, seconds))
+            if message is not None and (record := self._record(message)) is not None:
+                self._assignment.doubt([(record.topic, record.partition)])
+
+    def _pause(self, consumer: Consumer) -> None:
+        self._paused = True
+        consumer.pause(consumer.assignment())
+
+    def _resume(self, consumer: Consumer) -> None:
+        self._paused = False
+        held = [TopicPartition(*part) for part in self._assignment.held]
+        consumer.resume(held)
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        parts = [(p.topic, p.partition) for p in partitions]
+        self._doubted.difference_update(parts)
+        consumer.incremental_assign(partitions)
+        consumer.pause(partitions)
+        self._assignment.doubt(parts)
+        self._next_claim = 0.0
+        log.info("partitions assigned", extra={"partitions": len(parts)})
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        parts = [(p.topic, p.partition) for p in partitions]
+        self._commit(consumer, synchronous=True, only=set(parts))
+        self._assignment.drop(parts)
+        consumer.incremental_unassign(partitions)
+        log.info("partitions revoked", extra={"partitions": len(parts)})
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._assignment.drop([(p.topic, p.partition) for p in partitions])
+        consumer.incremental_unassign(partitions)
+        log.warning("partitions lost", extra={"partitions": len(partitions)})
+
+    def _claim(self, consumer: Consumer) -> None:
+        """Become the owner, in the store, of what the group assigned, and read on from the stored positions."""
+        parts = sorted(self._assignment.unclaimed)
+        self._next_claim = time.monotonic() + self._config.away_seconds
+        try:
+            self._prove(consumer, [part for part in parts if part in self._doubted])
+            ids = self._topic_ids.of({topic for topic, _ in parts})
+            wanted = [PartitionId(topic, ids[topic][0], partition) for topic, partition in parts if topic in ids]
+            with self._session.transaction() as tx:
+                read_before = tx.positions.topics_read(self._engine.group)
+                claims = tx.positions.claim(self._engine.group, wanted)
+        except KafkaException as error:
+            self._health.report("kafka", False, str(error))
+            return
+        except Exception as error:
+            if classify(error) not in (Fault.AWAY, Fault.AGAIN):
+                raise
+            self._health.report("database", False, str(error))
+            return
+        self._health.report("database", True)
+        fresh = OFFSET_STORED
+        starts = [
+            TopicPartition(p.topic, p.partition, position.next_offset if position.next_offset is not None
+                           else OFFSET_BEGINNING if p.topic in read_before else fresh)
+            for p, position in claims.items()
+        ]  # fmt: skip
+        consumer.incremental_unassign(starts)
+        consumer.incremental_assign(starts)
+        consumer.resume(starts)
+        self._assignment.claimed(claims)
+
+    def _prove(self, consumer: Consumer, parts: Sequence[TopicPart]) -> None:
+        """Prove to be a live member, by a synchronous commit of what is committed already. Raises KafkaException for one that is not.
+
+        Without it a worker that was thrown out, and does not know yet, would take the partitions back from their owner.
+        """
+        if not parts:
+            return
+        committed = consumer.committed([TopicPartition(*part) for part in parts], timeout=10)
+        consumer.commit(offsets=[TopicPartition(p.topic, p.partition, max(p.offset, 0)) for p in committed], asynchronous=False)
+        self._doubted.difference_update(parts)
+
+    def _commit(self, consumer: Consumer, *, synchronous: bool, only: set[TopicPart] | None = None) -> None:
+        """Tell Kafka how far the store is. A refusal costs nothing: the store's positions are the true ones."""
+        self._next_commit = time.monotonic() + self._config.commit_seconds
+        offsets = [
+            TopicPartition(*part, position.next_offset)
+            for part, position in self._assignment.held.items()
+            if position.next_offset is not None and (only is None or part in only)
+        ]
+        if only is None:
+            self._uncommitted = False
+        if not offsets:
+            return
+        try:
+            consumer.commit(offsets=offsets, asynchronous=not synchronous)
+        except KafkaException as error:
+            log.warning("offsets not committed", extra={"kafka_error": str(error)})
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._health.report("kafka", False, "no broker answers")
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+

@@ -1,0 +1,334 @@
+"""Decides a batch in one transaction.
+
+The order within it: move the consumer's positions; lock the keys; drop duplicates; load the streams; decide in order; write each table
+once. A failing message is taken out with its key's successors and the rest commits. Threads call `process`, each with a session of its
+own; the engine keeps no state between batches.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import blake2b
+from typing import Any
+
+from millrace.clock import Clock, duration_micros, micros, utc_now
+from millrace.cqrs.registry import TypeRegistry
+from millrace.decision import Context, Decision, Handlers
+from millrace.errors import PermanentError, PositionLost, UnknownType
+from millrace.inbox.parked import ParkedMessage
+from millrace.inbox.positions import Move
+from millrace.pipeline.codec import StreamCodec
+from millrace.pipeline.decoding import Decoder
+from millrace.pipeline.effects import PendingEffect
+from millrace.pipeline.failures import RetryPolicy, dead_letter, park, park_behind
+from millrace.pipeline.inputs import Input, Result, unpack_record
+from millrace.pipeline.metrics import PipelineMetrics
+from millrace.pipeline.staging import Projection, Stage
+from millrace.store.contract import Session, Transaction
+from millrace.store.faults import Fault, classify
+
+log = logging.getLogger(__name__)
+_MAX_CONFLICTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """How one service decides. `source` is the CloudEvents source of its messages; `effect_lease` how long a call to the outside may take
+    before another process repeats it."""
+
+    group: str
+    source: str
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    effect_lease: timedelta = timedelta(seconds=60)
+    max_message_bytes: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What to decide together: inputs in order, the positions their records move, and keys whose parked messages are due."""
+
+    inputs: Sequence[Input] = ()
+    moves: Sequence[Move] = ()
+    due_keys: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a committed batch left to be done by others."""
+
+    effects: Sequence[PendingEffect]
+    published: int
+
+
+class _Rehearsal(Exception):
+    """Rolls back a transaction that only tried whether it would work."""
+
+
+class Engine:
+    """Decides batches for one service."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        handlers: Handlers,
+        registry: TypeRegistry,
+        projections: Sequence[Projection] = (),
+        clock: Clock = utc_now,
+    ) -> None:
+        self._config = config
+        self._handlers = handlers.by_body
+        self._registry = registry
+        self._codec = StreamCodec(handlers.stream_types)
+        self._projections = projections
+        self._clock = clock
+        self._listeners: list[Callable[[Committed], None]] = []
+        self.decoder = Decoder(registry)
+        self.metrics = PipelineMetrics(config.group)
+
+    @property
+    def group(self) -> str:
+        """The consumer group this engine decides for."""
+        return self._config.group
+
+    @property
+    def clock(self) -> Clock:
+        """The clock decisions are made by."""
+        return self._clock
+
+    def listen(self, listener: Callable[[Committed], None]) -> None:
+        """Call `listener` after each commit that left something to publish or to call, on the thread that committed."""
+        self._listeners.append(listener)
+
+    def process(self, session: Session, batch: Batch) -> dict[str, Result]:
+        """Decide and commit a batch; return the results by input id.
+
+        Raises PositionLost if a position is not where this worker believes, and database errors that say the database is away: in both
+        cases nothing happened.
+        """
+        rejected: dict[str, Exception] = {}
+        conflicts = 0
+        while True:
+            try:
+                run = self._attempt(session, batch, rejected, commit=True)
+                break
+            except Exception as error:
+                fault = classify(error)
+                if fault is Fault.AGAIN and conflicts < _MAX_CONFLICTS:
+                    conflicts += 1
+                elif fault is Fault.DATA:
+                    found = self._culprits(session, batch, rejected)
+                    if not found.keys() - rejected.keys():
+                        raise
+                    rejected |= found
+                else:
+                    raise
+        if run.stage.outbox or run.stage.effects:
+            committed = Committed(run.stage.effects, len(run.stage.outbox))
+            for listener in self._listeners:
+                listener(committed)
+        self.metrics.batch(run.done, run.retried, run.dead, run.duplicates)
+        return run.results
+
+    def _culprits(self, session: Session, batch: Batch, rejected: dict[str, Exception]) -> dict[str, Exception]:
+        """Return the inputs whose content the database refuses, found by trying halves of the batch and rolling back."""
+        try:
+            with suppress(_Rehearsal):
+                self._attempt(session, batch, rejected, commit=False)
+            return {}
+        except Exception as error:
+            if classify(error) is not Fault.DATA:
+                raise
+            if len(batch.inputs) + len(batch.due_keys) == 1:
+                name = batch.inputs[0].id if batch.inputs else f"key {batch.due_keys[0]}"
+                return {name: PermanentError(f"the database refused its content: {type(error).__name__}: {error}")}
+        half, keys = len(batch.inputs) // 2, len(batch.due_keys) // 2
+        if len(batch.inputs) and len(batch.due_keys):
+            parts = Batch(batch.inputs), Batch(due_keys=batch.due_keys)
+        else:
+            parts = Batch(batch.inputs[:half], due_keys=batch.due_keys[:keys]), Batch(batch.inputs[half:], due_keys=batch.due_keys[keys:])
+        found: dict[str, Exception] = {}
+        for part in parts:
+            found |= self._culprits(session, part, {**rejected, **found})
+        return found
+
+    def _attempt(self, session: Session, batch: Batch, rejected: dict[str, Exception], *, commit: bool) -> "_Run":
+        now = self._clock()
+        with session.transaction() as tx:
+            if commit and batch.moves and not tx.positions.advance(self.group, batch.moves):
+                raise PositionLost(f"{self.group} no longer owns what it read")
+            stage = Stage(self._registry, self._codec, self._config.source, now, self._config.max_message_bytes)
+            run = _Run(self, tx, stage, rejected)
+            run.decide(batch)
+            run.write()
+            if not commit:
+                raise _Rehearsal
+        return run
+
+    def handler_of(self, body: object) -> Any:
+        """Return the handler of a body. Raises what was found wrong while decoding, or UnknownType."""
+        if isinstance(body, Exception):
+            raise body
+        handler = self._handlers.get(type(body))
+        if handler is None:
+            raise UnknownType(f"{self.group} has no handler for {type(body).__name__}")
+        return handler
+
+    @property
+    def config(self) -> EngineConfig:
+        """How this service decides."""
+        return self._config
+
+    @property
+    def projections(self) -> Sequence[Projection]:
+        """The read models written with each batch."""
+        return self._projections
+
+
+class _Run:
+    """One attempt at one batch."""
+
+    def __init__(self, engine: Engine, tx: Transaction, stage: Stage, rejected: dict[str, Exception]) -> None:
+        self._engine = engine
+        self._tx = tx
+        self.stage = stage
+        self._rejected = rejected
+        self._now = micros(stage.now)
+        self._failed: list[ParkedMessage] = []
+        self._retry_effects: list[PendingEffect] = []
+        self._released: list[ParkedMessage] = []
+        self.results: dict[str, Result] = {}
+        self.done = self.retried = self.dead = self.duplicates = 0
+
+    def decide(self, batch: Batch) -> None:
+        """Decide every input in order, parked ones first."""
+        group, tx = self._engine.group, self._tx
+        keys = sorted({source.key for source in batch.inputs} | set(batch.due_keys))
+        tx.sql.lock([lock_id(group, key) for key in keys])
+        parked = [self._parked_input(message) for message in tx.parked.run(group, batch.due_keys, self._now)]
+        self._blocked = tx.parked.blocked(group, keys)
+        work = [*parked, *self._fresh(batch.inputs)]
+        wanted: dict[str, Sequence[str]] = {}
+        for source in work:
+            if self._rejection(source) is not None:
+                continue
+            with suppress(Exception):
+                wanted[source.id] = self._engine.handler_of(source.body).streams(source.body)
+        self.stage.load(tx, sorted({stream for streams in wanted.values() for stream in streams}))
+        stopped: set[str] = set()
+        for source in work:
+            if source.parked is not None and source.key in stopped:
+                continue
+            if source.parked is None and source.key in self._blocked and (source.record or source.timer):
+                self._wait(source)
+            elif not self._decide_one(source, wanted.get(source.id)):
+                stopped.add(source.key)
+
+    def write(self) -> None:
+        """Write everything, each table once."""
+        group, tx, config = self._engine.group, self._tx, self._engine.config
+        self.stage.write(tx, group, self._engine.projections, self._now + duration_micros(config.effect_lease))
+        tx.effects.add(group, self._retry_effects, self._now + config.retry.delay_micros(3))
+        tx.parked.release(self._released)
+        tx.parked.update([message for message in self._failed if message.seq])
+        tx.parked.park(group, [message for message in self._failed if not message.seq])
+
+    def _fresh(self, inputs: Sequence[Input]) -> list[Input]:
+        """Leave out what was handled before: messages by id, timers fired and effects recorded by somebody else meanwhile."""
+        tx, group = self._tx, self._engine.group
+        messages = {source.id: source.sent_at for source in inputs if self._has_message_id(source)}
+        fresh = tx.message_ids.remember(group, list(messages.items()))
+        fresh |= {timer.id for timer in tx.timers.take([source.timer for source in inputs if source.timer])}
+        fresh |= tx.effects.done([source.effect.id for source in inputs if source.effect])
+        left: list[Input] = []
+        for source in inputs:
+            if self._has_message_id(source):
+                name: str | None = source.id
+            else:
+                name = source.timer.id if source.timer else source.effect.id if source.effect else None
+            if name is None:
+                left.append(source)
+            elif name in fresh:
+                fresh.discard(name)
+                left.append(source)
+            else:
+                self.duplicates += 1
+                self.results.setdefault(source.id, Result())
+        return left
+
+    def _has_message_id(self, source: Input) -> bool:
+        return source.record is not None and not isinstance(source.body, Exception) and source.id not in self._rejected
+
+    def _parked_input(self, message: ParkedMessage) -> Input:
+        return self._engine.decoder.decode(unpack_record(message.record), message)
+
+    def _decide_one(self, source: Input, streams: Sequence[str] | None) -> bool:
+        try:
+            if (rejection := self._rejection(source)) is not None:
+                raise rejection
+            handler = self._engine.handler_of(source.body)
+            names = handler.streams(source.body) if streams is None else streams
+            context = Context(self.stage.now, source.id, source.key)
+            decision: Decision = handler.decide(source.body, self.stage.states(names), context)
+            self.stage.add(source, decision)
+        except Exception as error:
+            self._fail(source, error)
+            return False
+        self.done += 1
+        if source.parked is not None:
+            self._released.append(source.parked)
+        self.results[source.id] = Result(decision.reply)
+        return True
+
+    def _rejection(self, source: Input) -> Exception | None:
+        """Return why the database refuses this input, if that was found out."""
+        found = self._rejected.get(source.id)
+        return found or (self._rejected.get(f"key {source.key}") if source.parked else None)
+
+    def _fail(self, source: Input, error: Exception) -> None:
+        self.results[source.id] = Result(error=error)
+        if source.record is not None:
+            self._park(source, source.record, error)
+        elif source.timer is not None:
+            self._postpone(source, self._engine.config.retry.delay_micros(5))
+            log.error("timer failed", exc_info=error, extra={"timer_id": source.timer.id, "key": source.key})
+        elif source.effect is not None:
+            self._retry_effects.append(source.effect)
+            log.error("outcome refused", exc_info=error, extra={"effect_id": source.effect.id, "key": source.key})
+
+    def _park(self, source: Input, record: Any, error: Exception) -> None:
+        message = park(source, error, self._engine.config.retry, self._now)
+        self._failed.append(message)
+        if message.blocks:
+            self._blocked.add(source.key)
+        where = {"kafka_topic": record.topic, "kafka_partition": record.partition, "kafka_offset": record.offset, "key": source.key}
+        if message.state == "dead":
+            self.dead += 1
+            self.stage.outbox.append(dead_letter(record, self._engine.group, message))
+            known = isinstance(error, PermanentError)
+            log.error("message is dead", exc_info=None if known else error, extra={**where, "reason": message.reason})
+        else:
+            self.retried += 1
+            log.warning("message will be tried again", extra={**where, "reason": message.reason, "attempt": message.attempt})
+
+    def _wait(self, source: Input) -> None:
+        """Queue up behind the key's parked head."""
+        if source.record is not None:
+            self._failed.append(park_behind(source, self._now))
+        else:
+            self._postpone(source, self._engine.config.retry.delay_micros(1))
+
+    def _postpone(self, source: Input, delay: int) -> None:
+        timer = source.timer
+        assert timer is not None
+        self.stage.timers[timer.id] = type(timer)(
+            timer.id, timer.key, timer.kind, timer.attempt, timer.delay, self._now + delay, None
+        )
+
+
+def lock_id(group: str, key: str) -> int:
+    """Return the number, signed and of 64 bits, under which a key of a group is locked. A collision only makes two keys wait in turn."""
+    return int.from_bytes(blake2b(f"{group}\x00{key}".encode(), digest_size=8).digest(), "big", signed=True)
+
+

@@ -1,0 +1,51 @@
+"""What the pipeline decides about: a record's message, a parked message, a command of the edge, a timer, an effect's outcome."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from millrace.message import Record
+from millrace.pipeline.effects import PendingEffect
+from millrace.inbox.parked import ParkedMessage
+from millrace.pipeline.timers import Timer
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One thing to decide. `body` chooses the handler by its class; an exception as body is a fault found while decoding.
+
+    `key` is what order is kept by and what a failure blocks. `id` becomes the causation id of all that follows. Exactly one of `record`,
+    `timer` and `effect` is set, or none for a command of the edge. `parked` is the row a record waits in, if it does.
+    """
+
+    id: str
+    key: str
+    body: object
+    headers: Mapping[str, str]
+    sent_at: int = 0
+    record: Record | None = None
+    parked: ParkedMessage | None = None
+    timer: Timer | None = None
+    effect: PendingEffect | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command of the edge gets: the reply of its decision, or the error that refused it."""
+
+    reply: object = None
+    error: Exception | None = None
+
+
+def pack_record(record: Record) -> bytes:
+    """Serialise a record for the table of parked messages."""
+    return msgspec.msgpack.encode(record)
+
+
+def unpack_record(packed: bytes) -> Record:
+    """Return the record that `pack_record` was given."""
+    return _RECORD.decode(packed)
+
+
+_RECORD = msgspec.msgpack.Decoder(Record)

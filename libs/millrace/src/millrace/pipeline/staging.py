@@ -1,0 +1,161 @@
+"""Collects what the decisions of a batch ask for, so that each table is written once.
+
+A decision is staged as a whole or not at all: what fails while it is turned into rows fails its own message only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from millrace.clock import duration_micros, micros
+from millrace.cqrs.registry import TypeRegistry
+from millrace.decision import Decision, Publish, StartTimer
+from millrace.envelope import encode_headers
+from millrace.eventstore.events import NO_STREAM, Append, NewEvent, StoredStream
+from millrace.message import CAUSATION_ID, CORRELATION_ID, SEQUENCE, TRACEPARENT, TRACESTATE, Message
+from millrace.outbox.outbox import OutboxRow
+from millrace.pipeline.codec import StreamCodec, to_json
+from millrace.pipeline.effects import PendingEffect
+from millrace.pipeline.inputs import Input
+from millrace.pipeline.timers import Timer
+from millrace.store.contract import Transaction
+from millrace.store.sql import Sql
+
+_PASSED_ON = (TRACEPARENT, TRACESTATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An event just decided, with the state of its stream behind it. What projections read."""
+
+    stream: str
+    version: int
+    event: Any
+    state: Any
+    at: datetime
+    message_id: str
+
+
+class Projection(Protocol):
+    """Keeps read models in the transaction of the events they show."""
+
+    def apply(self, sql: Sql, changes: Sequence[Change]) -> None:
+        """Write what a batch's changes mean. Called once a batch, changes in order; a data error parks the message at fault."""
+
+
+@dataclass(slots=True)
+class _Stream:
+    stored: StoredStream
+    state: Any
+    events: list[NewEvent] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Stage:
+    """The rows of one batch, not yet written."""
+
+    registry: TypeRegistry
+    codec: StreamCodec
+    source: str
+    now: datetime
+    max_message_bytes: int
+    streams: dict[str, _Stream] = field(default_factory=dict)
+    changes: list[Change] = field(default_factory=list)
+    outbox: list[OutboxRow] = field(default_factory=list)
+    timers: dict[str, Timer] = field(default_factory=dict)
+    cancelled: list[str] = field(default_factory=list)
+    effects: list[PendingEffect] = field(default_factory=list)
+
+    def load(self, tx: Transaction, names: Sequence[str]) -> None:
+        """Lock and read every stream the batch may touch."""
+        stored = tx.events.load(names)
+        for name in names:
+            row = stored.get(name, NO_STREAM)
+            self.streams[name] = _Stream(row, self.codec.state(name, row, tx.events))
+
+    def states(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the states of streams as the batch's earlier decisions left them."""
+        return {name: self.streams[name].state for name in names}
+
+    def add(self, source: Input, decision: Decision) -> None:
+        """Stage one decision: all of it, or, if this raises, nothing."""
+        states: dict[str, Any] = {}
+        changes: list[Change] = []
+        encoded: list[tuple[str, NewEvent]] = []
+        versions: dict[str, int] = {}
+        for name, event in decision.events:
+            stream = self.streams[name]
+            state = self.codec.type_of(name).evolve(states.get(name, stream.state), event)
+            version = versions.get(name, stream.stored.version + len(stream.events)) + 1
+            states[name], versions[name] = state, version
+            encoded.append((name, NewEvent(type(event).__name__, to_json(event))))
+            changes.append(Change(name, version, event, state, self.now, source.id))
+        headers = _caused_by(source)
+        rows = [self._message(publish, headers) for publish in decision.publish]
+        timers = [_timer(source.key, publish.deadline, None, row.message_id) for publish, row in zip(decision.publish, rows, strict=True)
+                  if publish.deadline is not None]  # fmt: skip
+        now = micros(self.now)
+        timers += [_timer(source.key, timer, now, None) for timer in decision.timers]
+        effects = [
+            PendingEffect(e.id, source.key, type(e.request).__name__, to_json(e.request), to_json(headers)) for e in decision.effects
+        ]
+        for name, state in states.items():
+            self.streams[name].state = state
+        for name, new in encoded:
+            self.streams[name].events.append(new)
+        self.changes += changes
+        self.outbox += rows
+        for timer_id in decision.cancel_timers:
+            self.timers.pop(timer_id, None)
+            self.cancelled.append(timer_id)
+        self.timers.update((timer.id, timer) for timer in timers)
+        self.effects += effects
+
+    def write(self, tx: Transaction, group: str, projections: Sequence[Projection], leased_until: int) -> None:
+        """Write everything staged, each table once. Raises VersionConflict where another writer created a stream first."""
+        appends = [
+            Append(name, s.stored.version, s.events, to_json(s.state), self.codec.type_of(name).snapshot_version)
+            for name, s in self.streams.items()
+            if s.events
+        ]
+        tx.events.append(appends, micros(self.now))
+        if self.changes:
+            for projection in projections:
+                projection.apply(tx.sql, self.changes)
+        tx.outbox.add(self.outbox)
+        tx.timers.cancel(self.cancelled)
+        tx.timers.start(group, list(self.timers.values()))
+        tx.effects.add(group, self.effects, leased_until)
+
+    def _message(self, publish: Publish, headers: Mapping[str, str]) -> OutboxRow:
+        if publish.sequence is not None:
+            headers = {**headers, SEQUENCE: str(publish.sequence)}
+        body = publish.body
+        message = Message(
+            type=body.DESCRIPTOR.full_name, payload=body.SerializeToString(deterministic=True), key=self.registry.key(body),
+            source=self.source, time=self.now, headers=headers,
+        )  # fmt: skip
+        if len(message.payload) > self.max_message_bytes:
+            raise ValueError(f"{message.type} has {len(message.payload)} bytes, more than the {self.max_message_bytes} allowed")
+        return outbox_row(self.registry.topic(type(body)), message)
+
+
+def outbox_row(topic: str, message: Message) -> OutboxRow:
+    """Return a message as a row of the outbox."""
+    key = None if message.key is None else message.key.encode()
+    return OutboxRow(topic, key, message.payload, msgspec.msgpack.encode(encode_headers(message)), message.id)
+
+
+def _caused_by(source: Input) -> dict[str, str]:
+    headers = {name: source.headers[name] for name in _PASSED_ON if name in source.headers}
+    headers[CORRELATION_ID] = source.headers.get(CORRELATION_ID, source.id)
+    headers[CAUSATION_ID] = source.id
+    return headers
+
+
+def _timer(key: str, start: StartTimer, now: int | None, awaits: str | None) -> Timer:
+    delay = duration_micros(start.delay)
+    return Timer(start.id, key, start.kind, start.attempt, delay, None if now is None else now + delay, awaits)

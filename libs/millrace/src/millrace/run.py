@@ -1,0 +1,149 @@
+"""Runs one service: its edge, its pipeline and its relay, from start to an orderly end.
+
+A broker or database that is away at the start is waited for, with health saying so. SIGTERM or SIGINT: health says NOT_SERVING, calls in
+hand finish, the batch in hand commits, the group is left, the outbox is flushed, telemetry is sent, and the process ends.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tenacity import AsyncRetrying, retry_if_exception, wait_exponential
+
+from millrace.clock import utc_now
+from millrace.edge.server import EdgeServer
+from millrace.kafka.config import KafkaConfig
+from millrace.observability.health import Health
+from millrace.outbox.relay import Relay, RelayConfig
+from millrace.pipeline.commands import CommandThread
+from millrace.pipeline.consumer import ConsumerConfig, PipelineConsumer
+from millrace.pipeline.engine import Engine
+from millrace.pipeline.queries import Queries
+from millrace.pipeline.reactors import Reactor, Reactors
+from millrace.store.contract import Store
+from millrace.store.faults import Fault, classify
+
+log = logging.getLogger(__name__)
+_MAINTENANCE_SECONDS = 3600.0
+
+
+class Closable(Protocol):
+    """Something to be closed at the end, such as the exporter of traces."""
+
+    def close(self) -> None:
+        """Send what is left, and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Everything a service is made of, put together in its `bootstrap.py`.
+
+    `prepare` runs once the schema is up to date and before anything is consumed: seeding, for instance.
+    """
+
+    name: str
+    store: Store
+    kafka: KafkaConfig
+    engine: Engine
+    commands: CommandThread
+    queries: Queries
+    health: Health
+    edge: EdgeServer
+    consumer: ConsumerConfig
+    reactors: Mapping[type, Reactor] = field(default_factory=dict)
+    migrations: Sequence[Path] = ()
+    prepare: Callable[[], Awaitable[None]] | None = None
+    closables: Sequence[Closable] = ()
+
+
+def run(service: Service) -> None:
+    """Run a service until SIGTERM or SIGINT."""
+    asyncio.run(_run(service))
+
+
+async def _run(service: Service) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    service.health.report("database", False, "not reached yet")
+    service.health.report("kafka", False, "not reached yet")
+    await service.edge.start()
+    starting = asyncio.ensure_future(_migrated(service))
+    waiting = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((starting, waiting), return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        starting.result()
+        await _work(service, waiting)
+    else:
+        starting.cancel()
+        await service.edge.drain()
+    service.queries.close()
+    service.store.close()
+    for closable in service.closables:
+        closable.close()
+    log.info("service ended", extra={"service": service.name})
+
+
+async def _migrated(service: Service) -> None:
+    """Bring the schema up to date, waiting for a database that is away."""
+
+    def migrate() -> None:
+        service.store.migrate(*service.migrations)
+        _maintain(service)
+
+    def is_away(error: BaseException) -> bool:
+        if classify(error) is not Fault.AWAY:
+            return False
+        service.health.report("database", False, str(error))
+        log.warning("waiting for the database", extra={"reason": str(error)})
+        return True
+
+    async for attempt in AsyncRetrying(retry=retry_if_exception(is_away), wait=wait_exponential(0.2, 5)):
+        with attempt:
+            await asyncio.to_thread(migrate)
+    service.health.report("database", True)
+
+
+def _maintain(service: Service) -> None:
+    session = service.store.session()
+    try:
+        with session.transaction() as tx:
+            tx.message_ids.maintain(utc_now())
+    finally:
+        session.close()
+
+
+async def _work(service: Service, waiting: "asyncio.Future[bool]") -> None:
+    relay = Relay(RelayConfig(), service.kafka, service.store, service.health, service.engine.metrics, service.engine.clock)
+    consumer = PipelineConsumer(service.consumer, service.kafka, service.engine, service.store, service.health)
+    reactors = Reactors(service.reactors, service.engine, service.commands)
+    service.engine.listen(lambda committed: relay.wake() if committed.published else None)
+    service.commands.start()
+    reactors.start()
+    relay.start()
+    if service.prepare is not None:
+        await service.prepare()
+    consumer.start()
+    log.info("service started", extra={"service": service.name})
+    while not waiting.done():
+        done, _ = await asyncio.wait((waiting,), timeout=_MAINTENANCE_SECONDS)
+        if not done:
+            await _maintain_now(service)
+    log.info("service ends", extra={"service": service.name})
+    await service.edge.drain()
+    await asyncio.to_thread(consumer.stop)
+    await reactors.stop()
+    await asyncio.to_thread(service.commands.stop)
+    await asyncio.to_thread(relay.stop)
+
+
+async def _maintain_now(service: Service) -> None:
+    try:
+        await asyncio.to_thread(_maintain, service)
+    except Exception:
+        log.exception("maintenance failed")
