@@ -52,7 +52,7 @@ class Environment:
     def text(self, name: str, default: str = _REQUIRED) -> str:
         """Read a text; without a default it must be set and not be empty."""
         checks = [validate.Length(min=1, error="must not be empty")] if default is _REQUIRED else None
-        return self._env.str(name, default, validate=checks)  # type: ignore[return-value]
+        return self._env.str(name, default, validate=checks)
 
     def secret(self, name: str, default: str = "") -> Secret:
         """Read a secret."""
@@ -60,28 +60,28 @@ class Environment:
 
     def whole(self, name: str, default: int = _REQUIRED, *, least: int = 1, most: int | None = None) -> int:
         """Read a whole number within limits."""
-        return self._env.int(name, default, validate=validate.Range(min=least, max=most))  # type: ignore[return-value]
+        return self._env.int(name, default, validate=validate.Range(min=least, max=most))
 
     def number(self, name: str, default: float = _REQUIRED, *, least: float = 0.0, most: float | None = None) -> float:
         """Read a number within limits."""
-        return self._env.float(name, default, validate=validate.Range(min=least, max=most))  # type: ignore[return-value]
+        return self._env.float(name, default, validate=validate.Range(min=least, max=most))
 
     def flag(self, name: str, default: bool) -> bool:
         """Read true or false."""
-        return self._env.bool(name, default)  # type: ignore[return-value]
+        return self._env.bool(name, default)
 
     def choice(self, name: str, allowed: Sequence[str], default: str = _REQUIRED) -> str:
         """Read one of the allowed texts."""
         reason = f"must be one of {', '.join(allowed)}"
-        return self._env.str(name, default, validate=validate.OneOf(allowed, error=reason))  # type: ignore[return-value]
+        return self._env.str(name, default, validate=validate.OneOf(allowed, error=reason))
 
     def file(self, name: str, default: str = "") -> str:
         """Read the path of a file that exists and can be read; empty if it is not set."""
-        return self._env.str(name, default, validate=_readable)  # type: ignore[return-value]
+        return self._env.str(name, default, validate=_readable)
 
     def address(self, name: str, default: str = _REQUIRED) -> str:
         """Read host:port."""
-        return self._env.str(name, default, validate=_address)  # type: ignore[return-value]
+        return self._env.str(name, default, validate=_address)
 
     def addresses(self, name: str, default: str = _REQUIRED) -> tuple[str, ...]:
         """Read a list of host:port, with commas between."""
@@ -97,7 +97,7 @@ class Environment:
             except ValueError as fault:
                 raise ValidationError(str(fault)) from fault
 
-        return self._env.str(name, default, validate=run)  # type: ignore[return-value]
+        return self._env.str(name, default, validate=run)
 
     def json(self, name: str, default: str, parse: Callable[[Any], T]) -> T:
         """Read JSON and return what `parse` makes of it; it raises ValueError, KeyError or TypeError if it does not fit."""
@@ -114,7 +114,7 @@ class Environment:
         try:
             self._env.seal()
         except EnvValidationError as invalid:
-            found = [(name, str(reason).rstrip(".")) for name, reasons in invalid.error_messages.items() for reason in reasons]
+            found = [(name, str(reason).rstrip(".")) for name, reasons in dict(invalid.error_messages).items() for reason in reasons]
         return found + self._faults
 
 

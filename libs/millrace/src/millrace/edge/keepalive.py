@@ -42,4 +42,6 @@ class Keepalive:
         return [
             ("grpc.keepalive_time_ms", int(self.seconds * 1000)),
             ("grpc.keepalive_timeout_ms", int(self.timeout_seconds * 1000)),
+            # By default gRPC goes quiet after two pings without data, and a silent stream would never learn that its peer is gone.
+            ("grpc.http2.max_pings_without_data", 0),
         ]
