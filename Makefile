@@ -30,7 +30,7 @@ down: setup ## Stop what `make up` started
 lint: setup ## Style, types, layers, proto lint and breaking changes
 	@echo "== ruff" && $(python) -m ruff format --quiet --check . && $(python) -m ruff check --quiet .
 	@echo "== mypy" && $(python) -m mypy --no-error-summary
-	@echo "== layers" && .venv/bin/lint-imports --no-timing > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
+	@echo "== layers" && .venv/bin/lint-imports --no-logo > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 	@echo "== proto" && $(python) tools/proto.py --check
 
 .PHONY: check

@@ -33,15 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--store", choices=("sqlite", "postgresql"), default="sqlite")
+        command.add_argument("--free-ports", action="store_true", help="take any free ports, not the documented ones")
     commands.add_parser("down", help="stop everything `up` started")
     commands.add_parser("jars", help="fetch the broker's jars into the cache")
     options = parser.parse_args(arguments)
     try:
         match options.command:
             case "up":
-                return _up(options.store)
+                return _up(options.store, free_ports=options.free_ports)
             case "supervise":
-                return _supervise(options.store)
+                return _supervise(options.store, free_ports=options.free_ports)
             case "down":
                 return _down()
             case _:
@@ -57,14 +58,14 @@ def _folder() -> Path:
     return folder
 
 
-def _up(store: str) -> int:
+def _up(store: str, *, free_ports: bool) -> int:
     folder = _folder()
     record, log = folder / "processes.json", folder / "supervisor.log"
     if recorded(record):
         print("the shop is already up; `make down` stops it")
         return 0
     with log.open("wb") as output:
-        words = [sys.executable, "-m", "devkit.cli", "supervise", "--store", store]
+        words = [sys.executable, "-m", "devkit.cli", "supervise", "--store", store, *(["--free-ports"] if free_ports else [])]
         supervisor = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
     try:
         return _follow(supervisor, log)
@@ -90,7 +91,7 @@ def _follow(supervisor: subprocess.Popen[bytes], log: Path) -> int:
                 time.sleep(0.05)
 
 
-def _supervise(store: str) -> int:
+def _supervise(store: str, *, free_ports: bool) -> int:
     from devkit.stack import Stack, StackSettings  # noqa: PLC0415 - `down` must work while the services' code is broken
 
     signal.signal(signal.SIGTERM, _interrupt)
@@ -100,8 +101,8 @@ def _supervise(store: str) -> int:
         store="postgresql" if store == "postgresql" else "sqlite",
         kafka_bootstrap=os.environ.get("MILLRACE_KAFKA_BOOTSTRAP"),
         postgres_url=os.environ.get("MILLRACE_POSTGRES_URL"),
-        fixed_ports=True,
-        kafka_port=9092,
+        fixed_ports=not free_ports,
+        kafka_port=None if free_ports else 9092,
     )
 
     def say(line: str) -> None:

@@ -22,9 +22,9 @@ def cache_dir() -> Path:
 
 
 def run_dir() -> Path:
-    """Return the checkout's folder for logs, data and pids of what `make up` runs, made if missing."""
-    folder = root() / ".millrace"
-    folder.mkdir(exist_ok=True)
+    """Return the folder for logs, data and pids of what `make up` runs, made if missing: `$MILLRACE_RUN_DIR`, else `.millrace`."""
+    folder = Path(os.environ.get("MILLRACE_RUN_DIR") or root() / ".millrace")
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
