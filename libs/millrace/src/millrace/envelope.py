@@ -35,7 +35,10 @@ def encode_headers(message: Message) -> Headers:
 
 
 def decode(record: Record) -> Message:
-    """Return the message a record holds. Raises Undecodable where an attribute is missing or no UTF-8; the payload is not looked at."""
+    """Return the message a record holds. The payload is not looked at.
+
+    Raises Undecodable where an attribute is missing, empty or no UTF-8, or where the time says no offset.
+    """
     try:
         headers = {name: value.decode() for name, value in record.headers if value is not None}
         if headers["ce_specversion"] != "1.0" or headers["content-type"] != CONTENT_TYPE:
@@ -44,11 +47,16 @@ def decode(record: Record) -> Message:
             raise Undecodable("no payload")
         if any("\x00" in value for value in headers.values()) or (record.key is not None and b"\x00" in record.key):
             raise Undecodable("a NUL in a header or the key")
+        time = datetime.fromisoformat(headers["ce_time"])
+        if time.tzinfo is None:
+            raise Undecodable("ce_time has no offset from UTC")
+        if not headers["ce_id"]:
+            raise Undecodable("ce_id is empty")
         return Message(
             id=headers["ce_id"],
             type=headers["ce_type"],
             source=headers["ce_source"],
-            time=datetime.fromisoformat(headers["ce_time"]),
+            time=time,
             key=None if record.key is None else record.key.decode(),
             payload=record.value,
             headers={name: value for name, value in headers.items() if name not in _CORE},
