@@ -74,7 +74,7 @@ async def _run(service: Service) -> None:
     service.health.report("kafka", False, "not reached yet")
     await service.edge.start()
     starting = asyncio.ensure_future(_migrated(service))
-    waiting = asyncio.ensure_future(stop.wait())
+    waiting: asyncio.Future[object] = asyncio.ensure_future(stop.wait())
     await asyncio.wait((starting, waiting), return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
         starting.result()
@@ -118,7 +118,7 @@ def _maintain(service: Service) -> None:
         session.close()
 
 
-async def _work(service: Service, waiting: "asyncio.Future[bool]") -> None:
+async def _work(service: Service, waiting: "asyncio.Future[object]") -> None:
     relay = Relay(RelayConfig(), service.kafka, service.store, service.health, service.engine.metrics, service.engine.clock)
     consumer = PipelineConsumer(service.consumer, service.kafka, service.engine, service.store, service.health)
     reactors = Reactors(service.reactors, service.engine, service.commands)

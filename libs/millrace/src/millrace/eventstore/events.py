@@ -125,4 +125,4 @@ class EventStore:
 
     def _events(self, rest: str, parameters: Mapping[str, object], transaction: str = "0") -> list[StoredEvent]:
         found = self._sql.execute(f"SELECT {_COLUMNS}, {transaction}, position FROM event {rest}", parameters)
-        return [StoredEvent(*row[:5], cursor=(row[5], row[6])) for row in found]
+        return [StoredEvent(s, v, kind, data, at, (tx, position)) for s, v, kind, data, at, tx, position in found]

@@ -21,7 +21,7 @@ from millrace.store.contract import Lease, Store
 from millrace.store.faults import Fault, classify
 
 log = logging.getLogger(__name__)
-_HEADERS = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]])
+_HEADERS: msgspec.msgpack.Decoder[list[tuple[str, str | bytes | None]]] = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]])
 _MESSAGE_TIMEOUT_SECONDS = 5.0
 
 

@@ -24,7 +24,7 @@ class StreamCodec:
     def __init__(self, stream_types: Sequence[StreamType[Any]]) -> None:
         self._types = {stream_type.category: stream_type for stream_type in stream_types}
         self._states = {t.category: msgspec.json.Decoder(type(t.initial)) for t in stream_types}
-        self._events = {
+        self._events: dict[tuple[str, str], msgspec.json.Decoder[Any]] = {
             (t.category, event.__name__): msgspec.json.Decoder(event) for t in stream_types for event in t.events
         }
 

@@ -124,11 +124,14 @@ class CommandThread:
         if not kept or self._stopping.is_set():
             return
         if away:
-            for attempt in Retrying(stop=stop_never, wait=wait_exponential(0.2, 5), sleep=self._stopping.wait):
+            for attempt in Retrying(stop=stop_never, wait=wait_exponential(0.2, 5), sleep=self._pause):
                 with attempt:
                     if self._stopping.is_set():
                         return
                     self._engine.process(self._session, Batch([item.source for item in kept]))
+
+    def _pause(self, seconds: float) -> None:
+        self._stopping.wait(seconds)
 
     def _answer(self, live: Sequence[_Waiting], results: dict[str, Result]) -> None:
         """Wake every caller, with one call into each event loop."""

@@ -262,7 +262,10 @@ class PipelineConsumer:
         if not offsets:
             return
         try:
-            consumer.commit(offsets=offsets, asynchronous=not synchronous)
+            if synchronous:
+                consumer.commit(offsets=offsets, asynchronous=False)
+            else:
+                consumer.commit(offsets=offsets)
         except KafkaException as error:
             log.warning("offsets not committed", extra={"kafka_error": str(error)})
 

@@ -36,7 +36,9 @@ class Reactors:
     """Runs effects on the event loop it is started on."""
 
     def __init__(self, reactors: Mapping[type, Reactor], engine: Engine, commands: CommandThread, *, concurrency: int = 256) -> None:
-        self._reactors = {kind.__name__: (msgspec.json.Decoder(kind), reactor) for kind, reactor in reactors.items()}
+        self._reactors: dict[str, tuple[msgspec.json.Decoder[Any], Reactor]] = {
+            kind.__name__: (msgspec.json.Decoder(kind), reactor) for kind, reactor in reactors.items()
+        }
         self._engine = engine
         self._commands = commands
         self._slots = asyncio.Semaphore(concurrency)
