@@ -57,7 +57,7 @@ class Echo:
 
 
 def _service(echo: Echo) -> RpcService:
-    codec = {"request_deserializer": StringValue.FromString, "response_serializer": StringValue.SerializeToString}
+    codec: dict[str, Any] = {"request_deserializer": StringValue.FromString, "response_serializer": StringValue.SerializeToString}
     handlers: dict[str, Any] = {}
     if echo.say is not None:
         handlers["Say"] = grpc.unary_unary_rpc_method_handler(echo.say, **codec)

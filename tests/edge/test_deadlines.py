@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
-from millrace.edge.client import ChannelConfig, open_channel
+from millrace.edge.client import ChannelConfig
 from millrace.edge.deadlines import IncomingDeadline, deadline, expiry_time, remaining_seconds
 from millrace.edge.middleware import ServerCall
 from millrace.message import utc_now
@@ -60,7 +60,8 @@ def test_a_call_without_deadline_gets_the_default_and_a_stream_none(echo: Any, r
         async with running(echo(say=say, tell=tell, default_deadline_seconds=0.1)) as edge:
             async with grpc.aio.insecure_channel(edge.target) as bare:
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
-                    await bare.unary_unary("/test.v1.Echo/Say")(b"")
+                    call: Any = bare.unary_unary("/test.v1.Echo/Say")
+                    await call(b"")
             assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             assert [answer.value async for answer in edge.tell()] == ["hi"]
 
@@ -91,10 +92,9 @@ def test_a_client_never_waits_for_ever(echo: Any, running: Any) -> None:
         return request
 
     async def scenario() -> grpc.StatusCode:
-        async with running(echo(say=silent)) as edge:
-            async with open_channel(edge.target, ChannelConfig(default_deadline_seconds=0.1)) as hasty:
-                with pytest.raises(grpc.aio.AioRpcError) as caught:
-                    await hasty.unary_unary("/test.v1.Echo/Say")(b"")
+        async with running(echo(say=silent, channel=ChannelConfig(default_deadline_seconds=0.1))) as edge:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await edge.say()
         return caught.value.code()
 
     assert asyncio.run(scenario()) is grpc.StatusCode.DEADLINE_EXCEEDED

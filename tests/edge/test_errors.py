@@ -38,12 +38,10 @@ def test_each_error_becomes_its_status(
 
     async def scenario() -> grpc.aio.AioRpcError:
         async with running(echo(say=say, tell=tell)) as edge:
+            stream = edge.tell("first")
+            assert (await stream.read()).value == "first"
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                if streaming:
-                    async for answer in edge.tell("first"):
-                        assert answer.value == "first"
-                else:
-                    await edge.say()
+                await (stream.read() if streaming else edge.say())
             return caught.value
 
     refused = asyncio.run(scenario())

@@ -15,6 +15,10 @@ Status = health_pb2.HealthCheckResponse
 NEEDS_DATABASE = EdgeConfig(address="127.0.0.1:0", needs=("database",))
 
 
+def _stub(edge: Any) -> Any:
+    return health_pb2_grpc.HealthStub(edge.channel)
+
+
 async def _next(watch: Any) -> int:
     return int((await asyncio.wait_for(watch.read(), 5)).status)
 
@@ -22,7 +26,7 @@ async def _next(watch: Any) -> int:
 def test_overall_health_follows_what_calls_need_and_not_the_rest(echo: Any, running: Any) -> None:
     async def scenario() -> None:
         async with running(echo(config=NEEDS_DATABASE)) as edge:
-            health = health_pb2_grpc.HealthStub(edge.channel)
+            health = _stub(edge)
 
             async def check(name: str) -> int:
                 return int((await health.Check(health_pb2.HealthCheckRequest(service=name))).status)
@@ -33,7 +37,7 @@ def test_overall_health_follows_what_calls_need_and_not_the_rest(echo: Any, runn
             assert await check("") == Status.SERVING
             assert await check("test.v1.Echo") == Status.SERVING
             assert await check("kafka") == Status.NOT_SERVING
-            assert set((await health.List(health_pb2.HealthListRequest())).statuses) == {"", "test.v1.Echo", "database", "kafka"}
+            assert set((await health.List(health_pb2.HealthListRequest())  # type: ignore[attr-defined]).statuses) == {"", "test.v1.Echo", "database", "kafka"}
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await check("nobody")
             assert caught.value.code() is grpc.StatusCode.NOT_FOUND
@@ -44,8 +48,8 @@ def test_overall_health_follows_what_calls_need_and_not_the_rest(echo: Any, runn
 def test_a_watcher_hears_every_change_even_from_another_thread(echo: Any, running: Any) -> None:
     async def scenario() -> None:
         async with running(echo(config=NEEDS_DATABASE)) as edge:
-            watch = health_pb2_grpc.HealthStub(edge.channel).Watch(health_pb2.HealthCheckRequest(service=""))
-            unknown = health_pb2_grpc.HealthStub(edge.channel).Watch(health_pb2.HealthCheckRequest(service="kafka"))
+            watch = _stub(edge).Watch(health_pb2.HealthCheckRequest(service=""))
+            unknown = _stub(edge).Watch(health_pb2.HealthCheckRequest(service="kafka"))
             assert await _next(watch) == Status.NOT_SERVING
             assert await _next(unknown) == Status.SERVICE_UNKNOWN
             threading.Thread(target=edge.health.report, args=("database", True, "")).start()
@@ -72,7 +76,7 @@ def test_draining_tells_watchers_ends_streams_and_lets_calls_finish(echo: Any, r
             await asyncio.Event().wait()
 
         async with running(echo(say=say, tell=tell)) as edge:
-            watch = health_pb2_grpc.HealthStub(edge.channel).Watch(health_pb2.HealthCheckRequest(service=""))
+            watch = _stub(edge).Watch(health_pb2.HealthCheckRequest(service=""))
             assert await _next(watch) == Status.SERVING
             stream = edge.tell()
             assert (await stream.read()).value == "hi"

@@ -18,7 +18,7 @@ async def _echo(request: StringValue, context: Any) -> StringValue:
 def test_reflection_lists_the_services(echo: Any, running: Any) -> None:
     async def scenario() -> set[str]:
         async with running(echo(say=_echo)) as edge:
-            stub = reflection_pb2_grpc.ServerReflectionStub(edge.channel)
+            stub: Any = reflection_pb2_grpc.ServerReflectionStub(edge.channel)
             ask = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
             async for answer in stub.ServerReflectionInfo(ask):
                 return {service.name for service in answer.list_services_response.service}

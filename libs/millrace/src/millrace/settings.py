@@ -114,7 +114,8 @@ class Environment:
         try:
             self._env.seal()
         except EnvValidationError as invalid:
-            found = [(name, str(reason).rstrip(".")) for name, reasons in dict(invalid.error_messages).items() for reason in reasons]
+            messages: Any = invalid.error_messages
+            found = [(name, str(reason).rstrip(".")) for name, reasons in messages.items() for reason in reasons]
         return found + self._faults
 
 

@@ -45,7 +45,9 @@ class ExternalMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.calls = Counter("millrace_external_calls", "Attempts by outcome", ("part", "outcome"), registry=registry)
         self.retries = Counter("millrace_external_retries", "Attempts after the first", ("part",), registry=registry)
-        self.breaker_open = Gauge("millrace_external_breaker_open", "1 unless the breaker is closed", ("part",), registry=registry)
+        self.breaker_open = Gauge(
+            "millrace_external_breaker_open", "1 unless the breaker is closed", ("part",), registry=registry
+        )
         self.budget = Gauge("millrace_external_retry_budget", "Retries left", ("part",), registry=registry)
 
 

@@ -1,0 +1,110 @@
+"""Settings come from the environment, all faults are reported together, and secrets stay secret."""
+
+from pathlib import Path
+
+import pytest
+
+from millrace.settings import EdgeSettings, Environment, KafkaSettings, Secret, StoreSettings, TelemetrySettings, load
+
+PREFIX = "MILLRACE_KAFKA_SECURITY_"
+
+
+def _all(environment: Environment) -> tuple[StoreSettings, KafkaSettings, EdgeSettings, TelemetrySettings]:
+    return (
+        StoreSettings.read(environment),
+        KafkaSettings.read(environment),
+        EdgeSettings.read(environment, address="127.0.0.1:50051"),
+        TelemetrySettings.read(environment, metrics_address="127.0.0.1:9051", instance="order-1"),
+    )
+
+
+def test_defaults_need_only_store_and_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_STORE_URL", "postgresql://shop:geheim@db/order")
+    monkeypatch.setenv("MILLRACE_KAFKA_BOOTSTRAP", "a:9092, b:9092")
+    store, kafka, edge, telemetry = load(_all)
+    assert store.url.reveal().endswith("@db/order")
+    assert kafka.client_options() == {"bootstrap.servers": "a:9092,b:9092", "security.protocol": "PLAINTEXT"}
+    assert edge.config.address == "127.0.0.1:50051"
+    assert telemetry.instance == "order-1"
+    assert "geheim" not in repr((store, kafka, edge, telemetry))
+
+
+def test_all_faults_are_reported_together_with_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MILLRACE_STORE_URL", "mysql://db/x")
+    monkeypatch.setenv("MILLRACE_KAFKA_BOOTSTRAP", "nonsense")
+    monkeypatch.setenv(PREFIX + "PROTOCOL", "SASL_SSL")
+    monkeypatch.setenv(PREFIX + "CA_FILE", "/does/not/exist.pem")
+    monkeypatch.setenv(PREFIX + "CERTIFICATE_FILE", __file__)
+    monkeypatch.setenv("MILLRACE_GRPC_MAX_CALLS", "many")
+    monkeypatch.setenv("MILLRACE_GRPC_DRAIN_SECONDS", "-1")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "2")
+    with pytest.raises(SystemExit) as caught:
+        load(_all)
+    assert caught.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert sorted(line.strip().split(":")[0] for line in lines[1:]) == sorted(
+        [
+            "MILLRACE_STORE_URL",
+            "MILLRACE_KAFKA_BOOTSTRAP",
+            PREFIX + "CA_FILE",
+            PREFIX + "KEY_FILE",
+            PREFIX + "SASL_USERNAME",
+            PREFIX + "SASL_PASSWORD",
+            "MILLRACE_GRPC_MAX_CALLS",
+            "MILLRACE_GRPC_DRAIN_SECONDS",
+            "OTEL_TRACES_SAMPLER_ARG",
+        ]
+    )
+
+
+def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        load(_all)
+    said = capsys.readouterr().err
+    assert "MILLRACE_STORE_URL" in said
+    assert "MILLRACE_KAFKA_BOOTSTRAP" in said
+
+
+def test_tls_and_sasl_reach_librdkafka(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text("x")
+    monkeypatch.setenv("MILLRACE_KAFKA_BOOTSTRAP", "a:9093")
+    monkeypatch.setenv(PREFIX + "PROTOCOL", "SASL_SSL")
+    monkeypatch.setenv(PREFIX + "CA_FILE", str(ca))
+    monkeypatch.setenv(PREFIX + "SASL_USERNAME", "order")
+    monkeypatch.setenv(PREFIX + "SASL_PASSWORD", "geheim")
+    kafka = load(KafkaSettings.read)
+    assert kafka.client_options() == {
+        "bootstrap.servers": "a:9093",
+        "security.protocol": "SASL_SSL",
+        "ssl.ca.location": str(ca),
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "order",
+        "sasl.password": "geheim",
+    }
+    assert "geheim" not in repr(kafka)
+
+
+def test_a_bug_in_the_reading_is_not_taken_for_a_bad_setting() -> None:
+    def broken(environment: Environment) -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        load(broken)
+
+
+def test_json_that_does_not_fit_is_a_fault(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("RULES", '{"no": "list"}')
+
+    def rules(environment: Environment) -> list[str]:
+        return environment.json("RULES", "[]", lambda found: [rule["then"] for rule in found])
+
+    with pytest.raises(SystemExit):
+        load(rules)
+    assert "RULES: does not fit" in capsys.readouterr().err
+
+
+def test_a_secret_shows_itself_to_nobody() -> None:
+    assert "geheim" not in f"{Secret('geheim')} {Secret('geheim')!r}"
