@@ -59,8 +59,8 @@ def test_a_call_without_deadline_gets_the_default_and_a_stream_none(echo: Any, r
     async def scenario() -> None:
         async with running(echo(say=say, tell=tell, default_deadline_seconds=0.1)) as edge:
             async with grpc.aio.insecure_channel(edge.target) as bare:
+                call: Any = bare.unary_unary("/test.v1.Echo/Say")
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
-                    call: Any = bare.unary_unary("/test.v1.Echo/Say")
                     await call(b"")
             assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
             assert [answer.value async for answer in edge.tell()] == ["hi"]
