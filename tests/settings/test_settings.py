@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from millrace.kafka.config import KafkaConfig
 from millrace.settings import EdgeSettings, Environment, KafkaSettings, Secret, StoreSettings, TelemetrySettings, load
 
 PREFIX = "MILLRACE_KAFKA_SECURITY_"
 
 
-def _all(environment: Environment) -> tuple[StoreSettings, KafkaSettings, EdgeSettings, TelemetrySettings]:
+def _all(environment: Environment) -> tuple[StoreSettings, KafkaConfig, EdgeSettings, TelemetrySettings]:
     return (
         StoreSettings.read(environment),
         KafkaSettings.read(environment),
@@ -23,7 +24,7 @@ def test_defaults_need_only_store_and_bootstrap(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MILLRACE_KAFKA_BOOTSTRAP", "a:9092, b:9092")
     store, kafka, edge, telemetry = load(_all)
     assert store.url.reveal().endswith("@db/order")
-    assert kafka.client_options() == {"bootstrap.servers": "a:9092,b:9092", "security.protocol": "PLAINTEXT"}
+    assert kafka == KafkaConfig("a:9092, b:9092")
     assert edge.config.address == "127.0.0.1:50051"
     assert telemetry.instance == "order-1"
     assert "geheim" not in repr((store, kafka, edge, telemetry))
@@ -50,6 +51,7 @@ def test_all_faults_are_reported_together_with_exit_code_2(
             "MILLRACE_KAFKA_BOOTSTRAP",
             PREFIX + "CA_FILE",
             PREFIX + "KEY_FILE",
+            PREFIX + "SASL_MECHANISM",
             PREFIX + "SASL_USERNAME",
             PREFIX + "SASL_PASSWORD",
             "MILLRACE_GRPC_MAX_CALLS",
@@ -59,7 +61,9 @@ def test_all_faults_are_reported_together_with_exit_code_2(
     )
 
 
-def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("MILLRACE_STORE_URL", "MILLRACE_KAFKA_BOOTSTRAP"):
+        monkeypatch.delenv(name, raising=False)
     with pytest.raises(SystemExit):
         load(_all)
     said = capsys.readouterr().err
@@ -67,23 +71,24 @@ def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "MILLRACE_KAFKA_BOOTSTRAP" in said
 
 
-def test_tls_and_sasl_reach_librdkafka(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_tls_and_sasl_reach_the_kafka_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text("x")
     monkeypatch.setenv("MILLRACE_KAFKA_BOOTSTRAP", "a:9093")
     monkeypatch.setenv(PREFIX + "PROTOCOL", "SASL_SSL")
     monkeypatch.setenv(PREFIX + "CA_FILE", str(ca))
+    monkeypatch.setenv(PREFIX + "SASL_MECHANISM", "SCRAM-SHA-512")
     monkeypatch.setenv(PREFIX + "SASL_USERNAME", "order")
     monkeypatch.setenv(PREFIX + "SASL_PASSWORD", "geheim")
     kafka = load(KafkaSettings.read)
-    assert kafka.client_options() == {
-        "bootstrap.servers": "a:9093",
-        "security.protocol": "SASL_SSL",
-        "ssl.ca.location": str(ca),
-        "sasl.mechanism": "SCRAM-SHA-512",
-        "sasl.username": "order",
-        "sasl.password": "geheim",
-    }
+    assert kafka == KafkaConfig(
+        "a:9093",
+        security_protocol="SASL_SSL",
+        tls_ca_file=str(ca),
+        sasl_mechanism="SCRAM-SHA-512",
+        sasl_username="order",
+        sasl_password="geheim",
+    )
     assert "geheim" not in repr(kafka)
 
 

@@ -9,7 +9,6 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from environs import Env, EnvValidationError, ValidationError, validate
 
 from millrace.edge.server import EdgeConfig
 from millrace.errors import Invalid
+from millrace.kafka.config import KafkaConfig
 
 T = TypeVar("T")
 _REQUIRED: Any = ...
@@ -54,10 +54,6 @@ class Environment:
         checks = [validate.Length(min=1, error="must not be empty")] if default is _REQUIRED else None
         return self._env.str(name, default, validate=checks)
 
-    def secret(self, name: str, default: str = "") -> Secret:
-        """Read a secret."""
-        return Secret(self._env.str(name, default) or "")
-
     def whole(self, name: str, default: int = _REQUIRED, *, least: int = 1, most: int | None = None) -> int:
         """Read a whole number within limits."""
         return self._env.int(name, default, validate=validate.Range(min=least, max=most))
@@ -75,18 +71,9 @@ class Environment:
         reason = f"must be one of {', '.join(allowed)}"
         return self._env.str(name, default, validate=validate.OneOf(allowed, error=reason))
 
-    def file(self, name: str, default: str = "") -> str:
-        """Read the path of a file that exists and can be read; empty if it is not set."""
-        return self._env.str(name, default, validate=_readable)
-
     def address(self, name: str, default: str = _REQUIRED) -> str:
         """Read host:port."""
         return self._env.str(name, default, validate=_address)
-
-    def addresses(self, name: str, default: str = _REQUIRED) -> tuple[str, ...]:
-        """Read a list of host:port, with commas between."""
-        found = self._env.list(name, default if default is _REQUIRED else default.split(","), validate=_addresses)
-        return tuple(address.strip() for address in found or ())
 
     def checked(self, name: str, check: Callable[[str], None], default: str = _REQUIRED) -> str:
         """Read a text that `check` accepts; it raises ValueError with the reason if not."""
@@ -143,27 +130,10 @@ def _refuse(faults: Sequence[tuple[str, str]]) -> NoReturn:
     raise SystemExit(2)
 
 
-def _readable(path: str) -> None:
-    if not path:
-        return
-    try:
-        with Path(path).open("rb"):
-            return
-    except OSError as fault:
-        raise ValidationError(f"cannot read {path}: {fault.strerror}") from fault
-
-
 def _address(value: str) -> None:
     host, separator, port = value.strip().rpartition(":")
     if not (separator and host and port.isascii() and port.isdigit() and int(port) <= 65535):
         raise ValidationError("must be host:port")
-
-
-def _addresses(values: Sequence[str]) -> None:
-    if not values:
-        raise ValidationError("must name at least one host:port")
-    for value in values:
-        _address(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,68 +156,35 @@ def _store_url(value: str) -> None:
         raise ValueError("must be sqlite:///path or postgresql://user@host/database")
 
 
-_SECURITY = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
-_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+_SECURITY = "MILLRACE_KAFKA_SECURITY_"
+_KAFKA_VARIABLES = {
+    "bootstrap": "MILLRACE_KAFKA_BOOTSTRAP",
+    "security_protocol": _SECURITY + "PROTOCOL",
+    "tls_ca_file": _SECURITY + "CA_FILE",
+    "tls_certificate_file": _SECURITY + "CERTIFICATE_FILE",
+    "tls_key_file": _SECURITY + "KEY_FILE",
+    "sasl_mechanism": _SECURITY + "SASL_MECHANISM",
+    "sasl_username": _SECURITY + "SASL_USERNAME",
+    "sasl_password": _SECURITY + "SASL_PASSWORD",
+}
+_NO_KAFKA = KafkaConfig("localhost:9092")
 
 
-@dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """How brokers are reached. `ca_file` empty: the system's authorities; certificate and key only for mutual TLS."""
+    """How brokers are reached, as a `KafkaConfig`, which knows what makes sense; here its faults get the names of variables."""
 
-    bootstrap: tuple[str, ...]
-    security_protocol: str = "PLAINTEXT"
-    ca_file: str = ""
-    certificate_file: str = ""
-    key_file: str = ""
-    key_password: Secret = Secret()
-    sasl_mechanism: str = "SCRAM-SHA-512"
-    sasl_username: str = ""
-    sasl_password: Secret = Secret()
-
-    @classmethod
-    def read(cls, environment: Environment) -> "KafkaSettings":
+    @staticmethod
+    def read(environment: Environment) -> KafkaConfig:
         """Read MILLRACE_KAFKA_BOOTSTRAP and MILLRACE_KAFKA_SECURITY_*."""
-        prefix = "MILLRACE_KAFKA_SECURITY_"
-        settings = cls(
-            bootstrap=environment.addresses("MILLRACE_KAFKA_BOOTSTRAP"),
-            security_protocol=environment.choice(prefix + "PROTOCOL", _SECURITY, "PLAINTEXT"),
-            ca_file=environment.file(prefix + "CA_FILE"),
-            certificate_file=environment.file(prefix + "CERTIFICATE_FILE"),
-            key_file=environment.file(prefix + "KEY_FILE"),
-            key_password=environment.secret(prefix + "KEY_PASSWORD"),
-            sasl_mechanism=environment.choice(prefix + "SASL_MECHANISM", _MECHANISMS, "SCRAM-SHA-512"),
-            sasl_username=environment.text(prefix + "SASL_USERNAME", ""),
-            sasl_password=environment.secret(prefix + "SASL_PASSWORD"),
-        )
-        settings._check(environment, prefix)
-        return settings
-
-    def _check(self, environment: Environment, prefix: str) -> None:
-        if (self.security_protocol or "").startswith("SASL"):
-            if not self.sasl_username:
-                environment.fault(prefix + "SASL_USERNAME", f"must be set with {self.security_protocol}")
-            if not self.sasl_password.reveal():
-                environment.fault(prefix + "SASL_PASSWORD", f"must be set with {self.security_protocol}")
-        if bool(self.certificate_file) != bool(self.key_file):
-            environment.fault(prefix + "KEY_FILE", "certificate and key must be set together")
-
-    def client_options(self) -> dict[str, str]:
-        """Return the settings as librdkafka names them, secrets included."""
-        options = {"bootstrap.servers": ",".join(self.bootstrap), "security.protocol": self.security_protocol}
-        if self.security_protocol.endswith("SSL"):
-            options |= {
-                "ssl.ca.location": self.ca_file,
-                "ssl.certificate.location": self.certificate_file,
-                "ssl.key.location": self.key_file,
-                "ssl.key.password": self.key_password.reveal(),
-            }
-        if self.security_protocol.startswith("SASL"):
-            options |= {
-                "sasl.mechanism": self.sasl_mechanism,
-                "sasl.username": self.sasl_username,
-                "sasl.password": self.sasl_password.reveal(),
-            }
-        return {name: value for name, value in options.items() if value}
+        bootstrap = environment.text(_KAFKA_VARIABLES["bootstrap"]) or _NO_KAFKA.bootstrap
+        rest = {name: environment.text(variable, "") for name, variable in _KAFKA_VARIABLES.items() if name != "bootstrap"}
+        given: dict[str, Any] = {name: value for name, value in rest.items() if value}
+        try:
+            return KafkaConfig(bootstrap, **given)
+        except Invalid as invalid:
+            for violation in invalid.violations:
+                environment.fault(_KAFKA_VARIABLES[violation.field], violation.description)
+            return _NO_KAFKA
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Messages, pipelines, event stores and sagas over Apache Kafka. `docs/architecture.md` is the way in."""
