@@ -113,3 +113,13 @@ def test_json_that_does_not_fit_is_a_fault(monkeypatch: pytest.MonkeyPatch, caps
 
 def test_a_secret_shows_itself_to_nobody() -> None:
     assert "geheim" not in f"{Secret('geheim')} {Secret('geheim')!r}"
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///", "sqlite://host/x", "postgresql://db", "mysql://db/x", "order.db"])
+def test_a_service_takes_only_a_store_that_lasts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    monkeypatch.setenv("MILLRACE_STORE_URL", url)
+    with pytest.raises(SystemExit):
+        load(StoreSettings.read)
+    assert "MILLRACE_STORE_URL: must be sqlite:///path or postgresql://" in capsys.readouterr().err
