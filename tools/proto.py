@@ -1,4 +1,4 @@
-"""Generates Python code from proto/ and judges the contract: lint, breaking changes, stale code.
+"""Generates Python code and docs/messages.md from proto/, and judges the contract: lint, breaking changes, stale code.
 
     tools/proto.py                    lint, refuse breaking changes, generate, renew proto/descriptor.binpb
     tools/proto.py --check            the same judgements, writing nothing; fails if what is committed is stale
@@ -14,9 +14,13 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from message_tables import render
+
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 IMAGE = PROTO / "descriptor.binpb"
+TABLES = ROOT / "docs/messages.md"
 BIN = Path(sys.executable).parent
 TARGETS = {"shop": ROOT / "libs/contracts/src/shop", "millrace/v1": ROOT / "libs/millrace/src/millrace/v1"}
 
@@ -35,7 +39,7 @@ def generate(out: Path) -> None:
             sys.executable, "-m", "grpc_tools.protoc",
             f"--proto_path={PROTO}", f"--proto_path={files('grpc_tools') / '_proto'}",
             *(f"--plugin={name}={path}" for name, path in plugins.items()),
-            f"--python_out={out}", f"--mypy_out=quiet:{out}", f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}",
+            f"--descriptor_set_out={out / 'sources.binpb'}", "--include_source_info", f"--python_out={out}", f"--mypy_out=quiet:{out}", f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}",
             *sources,
         ],
         check=True,
@@ -49,8 +53,9 @@ def generate(out: Path) -> None:
             if package == out:
                 break
             (package / "__init__.py").write_text('"""Generated from proto/ by tools/proto.py; never edited."""\n')
-    for target in TARGETS:
-        (out / target / "py.typed").touch()
+    (out / "shop/py.typed").touch()
+    described = FileDescriptorSet.FromString((out / "sources.binpb").read_bytes())
+    (out / TABLES.name).write_text(render(described))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -68,11 +73,15 @@ def stale(out: Path) -> list[str]:
     for target, folder in TARGETS.items():
         fresh, committed = contents(out / target), contents(folder)
         found += [str((folder / name).relative_to(ROOT)) for name in fresh | committed if fresh.get(name) != committed.get(name)]
+    if not TABLES.exists() or TABLES.read_bytes() != (out / TABLES.name).read_bytes():
+        found.append(str(TABLES.relative_to(ROOT)))
     return sorted(found)
 
 
 def install(out: Path) -> None:
     """Make the committed folders hold exactly what was generated."""
+    TABLES.parent.mkdir(exist_ok=True)
+    TABLES.write_bytes((out / TABLES.name).read_bytes())
     for target, folder in TARGETS.items():
         fresh = contents(out / target)
         for name in contents(folder).keys() - fresh.keys():
