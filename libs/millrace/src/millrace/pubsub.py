@@ -5,7 +5,7 @@ Batches, not single messages, cross this border: a hop per message would cost mo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from millrace.message import Message, Record
 
@@ -18,10 +18,23 @@ class Outgoing:
     message: Message
 
 
+@dataclass(frozen=True, slots=True)
+class RawOutgoing:
+    """A record to send byte for byte as it is: what dead letters are made of. It need not be a valid message."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+Sendable: TypeAlias = Outgoing | RawOutgoing
+
+
 class Publisher(Protocol):
     """Sends messages. Safe to call from several threads."""
 
-    def publish(self, batch: Sequence[Outgoing]) -> None:
+    def publish(self, batch: Sequence[Sendable]) -> None:
         """Send in order and return once the broker has every message.
 
         Raises PublishTimeout if no answer came in time (the messages may still arrive) and PermanentError if the broker refused one.
@@ -35,13 +48,22 @@ class Subscription(Protocol):
     """One member of a consumer group. All calls come from one thread."""
 
     def receive(self, max_records: int, timeout_seconds: float) -> Sequence[Record]:
-        """Return what is there, at least one record unless `timeout_seconds` passed; within a partition in order, without gaps."""
+        """Return what is there, at least one record unless `timeout_seconds` passed; within a partition in order, without gaps.
+
+        Raises Unavailable where the member fell out of its group; the next call joins again.
+        """
 
     def ack(self, records: Sequence[Record]) -> None:
-        """Mark records as done. After a restart the group goes on behind the acknowledged records that have no gap before them."""
+        """Mark records as done. After a restart the group goes on behind the acknowledged records that have no gap before them.
 
-    def nack(self, records: Sequence[Record]) -> None:
-        """Give records back: each of their partitions is delivered again from the first of them on."""
+        Records of a partition that was taken away meanwhile are ignored.
+        """
+
+    def nack(self, records: Sequence[Record], *, delay_seconds: float = 0.0) -> None:
+        """Give records back: each of their partitions is delivered again from the first of them on, after `delay_seconds`.
+
+        Other partitions flow on meanwhile.
+        """
 
     def close(self) -> None:
         """Leave the group. What was not acknowledged goes to another member, or to the next one that joins."""

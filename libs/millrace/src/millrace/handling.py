@@ -1,0 +1,39 @@
+"""A plain handler, what wraps it, and what it may ask about the record in hand.
+
+Shared by the Router and every middleware. Neither brokers nor the pipeline of `millrace.pipeline` appear here.
+"""
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import TypeAlias
+
+from millrace.message import Message, Record
+from millrace.pubsub import Outgoing
+
+HandlerFunc: TypeAlias = Callable[[Message], Sequence[Outgoing]]
+"""Handles one message and returns what to publish. An error raised means: not done."""
+
+ConsumerFunc: TypeAlias = Callable[[Message], None]
+"""Handles one message that leads to no other."""
+
+Middleware: TypeAlias = Callable[[HandlerFunc], HandlerFunc]
+"""Wraps a handler in another."""
+
+
+class Delivery:
+    """The record a handler's thread has in hand, and how often it was tried.
+
+    One object for each handler's thread, changed from record to record: an allocation and a context change per message would cost
+    more than the question is worth. Read it while the handler runs; never keep it.
+    """
+
+    __slots__ = ("attempts", "handler", "record")
+
+    def __init__(self, handler: str, record: Record) -> None:
+        self.handler = handler
+        self.record = record
+        self.attempts = 1
+
+
+current_delivery: ContextVar[Delivery] = ContextVar("millrace_current_delivery")
+"""The delivery in hand. Set by the Router in each handler's thread; raises LookupError elsewhere."""

@@ -1,0 +1,97 @@
+"""Publisher over Kafka: one synchronous call per batch, back when the broker has all of it.
+
+Given to Routers and command buses by a program's bootstrap. The outbox relay uses the producer below it.
+"""
+
+from collections.abc import Sequence
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+from confluent_kafka import KafkaError
+
+from millrace.envelope import encode_headers
+from millrace.errors import PublishTimeout
+from millrace.kafka.config import KafkaConfig
+from millrace.kafka.producer import ErrorReport, KafkaProducer, as_error
+from millrace.pubsub import RawOutgoing, Sendable
+
+_SLICE_SECONDS = 0.01
+
+
+class KafkaPublisher:
+    """Keeps the Publisher promise. `timeout_seconds` bounds the wait for a batch; leave it above the message time-out, so that each
+    message's own report decides.
+
+    A message of a failed batch may have arrived all the same; publishing the batch again repeats it under the same message ids.
+    """
+
+    def __init__(self, config: KafkaConfig, *, timeout_seconds: float = 10.0, on_error: ErrorReport | None = None) -> None:
+        self._config = config
+        self._timeout_seconds = timeout_seconds
+        self._on_error = on_error
+        self._lock = Lock()
+        self._producer: KafkaProducer | None = KafkaProducer(config, on_error)
+        self._closed = False
+
+    def publish(self, batch: Sequence[Sendable]) -> None:
+        """Send in order and return once the broker has every message. Raises PublishTimeout, Unavailable or PermanentError."""
+        producer = self._usable()
+        reports = _Reports()
+        give_up_at = monotonic() + self._timeout_seconds
+        for item in batch:
+            if isinstance(item, RawOutgoing):
+                producer.send(item.topic, item.key, item.value, item.headers, reports)
+            else:
+                message = item.message
+                key = None if message.key is None else message.key.encode()
+                producer.send(item.topic, key, message.payload, encode_headers(message), reports)
+        # Slices: a flush waits for other threads' messages too, and must not hold this batch up once its own reports are in.
+        while reports.received < len(batch):
+            left = give_up_at - monotonic()
+            if left <= 0:
+                raise PublishTimeout(f"{len(batch) - reports.received} of {len(batch)} messages unanswered")
+            producer.flush(min(left, _SLICE_SECONDS))
+        if reports.first_error is not None:
+            if reports.first_error.fatal():
+                self._replace(producer)
+            raise as_error(reports.first_error)
+
+    def close(self) -> None:
+        """Wait for what is under way, then give the connection back. Calling it twice does nothing."""
+        with self._lock:
+            self._closed = True
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.flush(self._timeout_seconds)
+
+    def _usable(self) -> KafkaProducer:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the publisher is closed")
+            if self._producer is None:
+                self._producer = KafkaProducer(self._config, self._on_error)
+            return self._producer
+
+    def _replace(self, broken: KafkaProducer) -> None:
+        """Drop a producer that librdkafka declared fatally broken; the next batch gets a new one."""
+        with self._lock:
+            if self._producer is broken:
+                self._producer = None
+
+
+class _Reports:
+    """Counts the delivery reports of one batch. They come in whichever thread polls, in several at once where batches overlap."""
+
+    __slots__ = ("_lock", "first_error", "received")
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.first_error: KafkaError | None = None
+        self._lock = Lock()
+
+    def __call__(self, error: KafkaError | None, message: Any) -> None:
+        with self._lock:
+            self.received += 1
+            if error is not None and self.first_error is None:
+                self.first_error = error

@@ -1,0 +1,47 @@
+"""How far one assigned partition is done, from its assignment to its revocation. Used by the subscriptions of both brokers."""
+
+from millrace.message import Record
+
+
+class Progress:
+    """Tracks delivered records until they are done. A new assignment gets a new one, so records of an older one are strangers to it.
+
+    The offset to commit is that of the first record not done: never one that was delivered and not processed.
+    """
+
+    __slots__ = ("_next", "_pending", "_reached")
+
+    def __init__(self) -> None:
+        self._pending: dict[int, Record] = {}
+        self._next: int | None = None
+        self._reached: int | None = None
+
+    def delivered(self, record: Record) -> None:
+        """Note that a record was handed out."""
+        if self._reached is None:
+            self._reached = record.offset
+        self._pending[record.offset] = record
+        self._next = record.offset + 1
+
+    def done(self, record: Record) -> bool:
+        """Note that a record is processed; return False for one that was not handed out under this assignment."""
+        if self._pending.get(record.offset) is not record:
+            return False
+        del self._pending[record.offset]
+        return True
+
+    def back_to(self, record: Record) -> bool:
+        """Forget a record and all behind it, as if never handed out; return False for one that is not in hand."""
+        if self._pending.get(record.offset) is not record:
+            return False
+        self._pending = {offset: held for offset, held in self._pending.items() if offset < record.offset}
+        self._next = record.offset
+        return True
+
+    def to_commit(self) -> int | None:
+        """Return the offset the group should go on from, once for each step forward; None if there is nothing new."""
+        position = next(iter(self._pending), self._next)
+        if position == self._reached:
+            return None
+        self._reached = position
+        return position
