@@ -103,6 +103,17 @@ class Handler(Protocol):
         """Say what follows. Raises PermanentError to refuse, TransientError to be asked again later."""
 
 
+class LookingHandler(Handler, Protocol):
+    """A handler that learns only from its input's own streams which others it needs: a release names an order, the reservation names items.
+
+    Its `streams` must be touched under its input's key alone (they are read before all others, under that key's lock, so that no two
+    batches can wait for one another).
+    """
+
+    def more_streams(self, body: Any, states: Mapping[str, Any]) -> Sequence[str]:
+        """Name the other streams that `decide` touches, given the states of those that `streams` named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Handlers:
     """Which handler decides which input, by the class of its body (a protobuf class, a command, an effect's result, `TimerFired`)."""

@@ -10,7 +10,6 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from tenacity import AsyncRetrying, retry_if_exception, wait_exponential
 
@@ -31,18 +30,12 @@ log = logging.getLogger(__name__)
 _MAINTENANCE_SECONDS = 3600.0
 
 
-class Closable(Protocol):
-    """Something to be closed at the end, such as the exporter of traces."""
-
-    def close(self) -> None:
-        """Send what is left, and end."""
-
-
 @dataclass(frozen=True, slots=True)
 class Service:
     """Everything a service is made of, put together in its `bootstrap.py`.
 
-    `prepare` runs once the schema is up to date and before anything is consumed: seeding, for instance.
+    `prepare` runs once the schema is up to date and before anything is consumed: seeding, for instance. `at_end` is called last: sending
+    what is left of the traces, for instance.
     """
 
     name: str
@@ -57,7 +50,7 @@ class Service:
     reactors: Mapping[type, Reactor] = field(default_factory=dict)
     migrations: Sequence[Path] = ()
     prepare: Callable[[], Awaitable[None]] | None = None
-    closables: Sequence[Closable] = ()
+    at_end: Sequence[Callable[[], object]] = ()
 
 
 def run(service: Service) -> None:
@@ -84,8 +77,8 @@ async def _run(service: Service) -> None:
         await service.edge.drain()
     service.queries.close()
     service.store.close()
-    for closable in service.closables:
-        closable.close()
+    for end in service.at_end:
+        end()
     log.info("service ended", extra={"service": service.name})
 
 

@@ -14,12 +14,12 @@ from millrace.cqrs.registry import TypeRegistry
 from millrace.decision import Handler, Handlers, StreamType
 from millrace.edge.server import EdgeServer, RpcService
 from millrace.edge.standard import standard_middleware
+from millrace.edge.tracing import correlation_id, trace_headers
 from millrace.kafka.config import KafkaConfig
 from millrace.message import CORRELATION_ID, new_id
-from millrace.edge.tracing import correlation_id, trace_headers
 from millrace.observability.health import Health
 from millrace.observability.logs import configure_logging
-from millrace.observability.metrics import serve_metrics
+from millrace.observability.metrics import MetricsServer
 from millrace.observability.traces import configure_tracing
 from millrace.pipeline.commands import CommandThread
 from millrace.pipeline.consumer import ConsumerConfig
@@ -30,7 +30,7 @@ from millrace.pipeline.reactors import Reactor
 from millrace.pipeline.staging import Projection
 from millrace.run import Service
 from millrace.settings import EdgeSettings, Environment, KafkaSettings, StoreSettings, TelemetrySettings
-from millrace.store import open_store
+from millrace.store.open import open_store
 from shopkit import __version__
 from shopkit.topics import group_of
 
@@ -92,18 +92,21 @@ def assemble(settings: CommonSettings, parts: Parts) -> Service:
     name = f"{parts.name}-service"
     telemetry = settings.telemetry
     configure_logging(name, __version__, telemetry.log_level)
-    tracing = configure_tracing(name, __version__, telemetry.otlp_endpoint, telemetry.sample_ratio)
+    tracers = configure_tracing(name, __version__)
     health = Health()
-    metrics = serve_metrics(telemetry.metrics_address, health)
+    metrics = MetricsServer(telemetry.metrics_address, REGISTRY, health)
     store = open_store(settings.store.url.reveal(), f"{name} {telemetry.instance}")
     group = group_of(parts.name)
     engine = Engine(
-        EngineConfig(group.id, f"/shop/{parts.name}"), Handlers(parts.stream_types, parts.handlers), parts.registry, parts.projections
+        EngineConfig(group.id, f"/shop/{parts.name}"),
+        Handlers(parts.stream_types, parts.handlers),
+        parts.registry,
+        parts.projections,
     )
     thread = CommandThread(engine, store, health)
     commands, queries = Commands(thread), Queries(store)
     middleware = standard_middleware(
-        tracing.provider, REGISTRY, default_deadline_seconds=settings.edge.default_deadline_seconds, log_level=settings.edge.log_level
+        tracers, REGISTRY, default_deadline_seconds=settings.edge.default_deadline_seconds, log_level=settings.edge.log_level
     )
     prepare = parts.prepare
     return Service(
@@ -119,5 +122,5 @@ def assemble(settings: CommonSettings, parts: Parts) -> Service:
         reactors=parts.reactors,
         migrations=() if parts.migrations is None else (parts.migrations,),
         prepare=None if prepare is None else lambda: prepare(commands, queries),
-        closables=(tracing, metrics),
+        at_end=(tracers.shutdown, metrics.close),
     )

@@ -51,7 +51,13 @@ class Append:
 
 
 NO_STREAM = StoredStream(0, None, 0)
-_STREAM: Mapping[str, ColumnType] = {"id": "text", "expected": "bigint", "version": "bigint", "state": "text", "snapshot": "bigint"}
+_STREAM: Mapping[str, ColumnType] = {
+    "id": "text",
+    "expected": "bigint",
+    "version": "bigint",
+    "state": "text",
+    "snapshot": "bigint",
+}
 _EVENT: Mapping[str, ColumnType] = {
     "stream": "text", "version": "bigint", "type": "text", "data": "text", "recorded_at": "bigint",
 }  # fmt: skip
@@ -67,7 +73,8 @@ class EventStore:
     def load(self, streams: Sequence[str]) -> dict[str, StoredStream]:
         """Lock and return every stream that exists, in id order; others are absent from the answer."""
         found = self._sql.each(
-            "SELECT id, version, state, snapshot_version FROM stream WHERE id IN (SELECT id FROM rows) ORDER BY id" + self._sql.for_update,
+            "SELECT id, version, state, snapshot_version FROM stream WHERE id IN (SELECT id FROM rows) ORDER BY id"
+            + self._sql.for_update,
             {"id": "text"},
             [(stream,) for stream in sorted(set(streams))],
         )
@@ -105,7 +112,9 @@ class EventStore:
 
     def read(self, stream: str, after_version: int = 0) -> list[StoredEvent]:
         """Return the events of a stream behind a version, oldest first."""
-        return self._events("WHERE stream = :stream AND version > :after ORDER BY version", {"stream": stream, "after": after_version})
+        return self._events(
+            "WHERE stream = :stream AND version > :after ORDER BY version", {"stream": stream, "after": after_version}
+        )
 
     def read_all(self, after: tuple[int, int] = (0, 0), limit: int = 1000) -> list[StoredEvent]:
         """Return events of all streams behind a cursor, in an order in which no event appears later before one already returned.

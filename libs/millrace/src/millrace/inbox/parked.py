@@ -106,7 +106,9 @@ class ParkedMessages:
 
     def list(self, group: str, limit: int = 100) -> list[ParkedMessage]:
         """Return parked messages, oldest first."""
-        found = self._sql.execute(f"SELECT {_READ} FROM parked WHERE grp = :grp ORDER BY seq LIMIT :limit", {"grp": group, "limit": limit})
+        found = self._sql.execute(
+            f"SELECT {_READ} FROM parked WHERE grp = :grp ORDER BY seq LIMIT :limit", {"grp": group, "limit": limit}
+        )
         return [_message(row) for row in found]
 
 

@@ -42,9 +42,7 @@ class Outbox:
 
     def head(self, limit: int, skip: Sequence[int] = ()) -> list[OutboxRow]:
         """Return the oldest `limit` messages that are not in `skip`, oldest first."""
-        found = self._sql.execute(
-            f"SELECT {_NAMES}, id FROM outbox ORDER BY id LIMIT :limit", {"limit": limit + len(skip)}
-        )
+        found = self._sql.execute(f"SELECT {_NAMES}, id FROM outbox ORDER BY id LIMIT :limit", {"limit": limit + len(skip)})
         unwanted = set(skip)
         return [OutboxRow(*row) for row in found if row[5] not in unwanted][:limit]
 

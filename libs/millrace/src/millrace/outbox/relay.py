@@ -38,7 +38,13 @@ class Relay:
     """Publishes one store's outbox until stopped."""
 
     def __init__(
-        self, config: RelayConfig, kafka: KafkaConfig, store: Store, health: Health, metrics: PipelineMetrics, clock: Clock = utc_now
+        self,
+        config: RelayConfig,
+        kafka: KafkaConfig,
+        store: Store,
+        health: Health,
+        metrics: PipelineMetrics,
+        clock: Clock = utc_now,
     ) -> None:
         self._config = config
         self._store = store
@@ -175,5 +181,3 @@ class Relay:
 
 def _refused_for_good(error: KafkaError) -> bool:
     return error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.TOPIC_AUTHORIZATION_FAILED)
-
-

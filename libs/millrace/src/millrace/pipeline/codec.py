@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from millrace.decision import StreamType
-from millrace.eventstore.events import NO_STREAM, EventStore, StoredStream
 from millrace.errors import Undecodable
+from millrace.eventstore.events import NO_STREAM, EventStore, StoredStream
 
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
 

@@ -152,7 +152,9 @@ class PipelineConsumer:
 
     def _until_database(self, consumer: Consumer, work: Callable[[], Any]) -> Any:
         """Do `work`, again and again while the database is away: partitions paused, but polled, so that the group keeps us."""
-        for attempt in Retrying(stop=stop_never, wait=wait_exponential(self._config.away_seconds, 5), sleep=lambda s: self._wait(consumer, s)):
+        for attempt in Retrying(
+            stop=stop_never, wait=wait_exponential(self._config.away_seconds, 5), sleep=lambda s: self._wait(consumer, s)
+        ):
             with attempt:
                 try:
                     result = work()
@@ -276,5 +278,3 @@ class PipelineConsumer:
 
 def _bytes(value: str | bytes | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
-
-

@@ -6,7 +6,7 @@ own; the engine keeps no state between batches.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -36,7 +36,8 @@ _MAX_CONFLICTS = 20
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
     """How one service decides. `source` is the CloudEvents source of its messages; `effect_lease` how long a call to the outside may take
-    before another process repeats it."""
+    before another process repeats it.
+    """
 
     group: str
     source: str
@@ -147,7 +148,10 @@ class Engine:
         if len(batch.inputs) and len(batch.due_keys):
             parts = Batch(batch.inputs), Batch(due_keys=batch.due_keys)
         else:
-            parts = Batch(batch.inputs[:half], due_keys=batch.due_keys[:keys]), Batch(batch.inputs[half:], due_keys=batch.due_keys[keys:])
+            parts = (
+                Batch(batch.inputs[:half], due_keys=batch.due_keys[:keys]),
+                Batch(batch.inputs[half:], due_keys=batch.due_keys[keys:]),
+            )
         found: dict[str, Exception] = {}
         for part in parts:
             found |= self._culprits(session, part, {**rejected, **found})
@@ -215,7 +219,7 @@ class _Run:
                 continue
             with suppress(Exception):
                 wanted[source.id] = self._engine.handler_of(source.body).streams(source.body)
-        self.stage.load(tx, sorted({stream for streams in wanted.values() for stream in streams}))
+        self._load(work, wanted)
         stopped: set[str] = set()
         for source in work:
             if source.parked is not None and source.key in stopped:
@@ -224,6 +228,29 @@ class _Run:
                 self._wait(source)
             elif not self._decide_one(source, wanted.get(source.id)):
                 stopped.add(source.key)
+
+    def _load(self, work: Sequence[Input], wanted: Mapping[str, Sequence[str]]) -> None:
+        """Lock and read every stream of the batch: first those that say which others are needed, then all others, in id order."""
+        looking = [(s, look) for s in work if s.id in wanted and (look := self._look(s)) is not None]
+        first = {stream for source, _ in looking for stream in wanted[source.id]}
+        if first:
+            self.stage.load(self._tx, sorted(first))
+        rest = {stream for streams in wanted.values() for stream in streams}
+        for source, look in looking:
+            with suppress(Exception):
+                rest.update(look(source.body, self.stage.states(wanted[source.id])))
+        self.stage.load(self._tx, sorted(rest - first))
+
+    def _look(self, source: Input) -> Any:
+        return getattr(self._engine.handler_of(source.body), "more_streams", None)
+
+    def _more(self, look: Any, body: object, names: Sequence[str]) -> Sequence[str]:
+        """Return a looking handler's other streams as they are needed now: an earlier message of the batch may have added some."""
+        more: Sequence[str] = look(body, self.stage.states(names))
+        missing = sorted(set(more) - self.stage.streams.keys())
+        if missing:
+            self.stage.load(self._tx, missing)
+        return more
 
     def write(self) -> None:
         """Write everything, each table once."""
@@ -269,6 +296,8 @@ class _Run:
                 raise rejection
             handler = self._engine.handler_of(source.body)
             names = handler.streams(source.body) if streams is None else streams
+            if (look := getattr(handler, "more_streams", None)) is not None:
+                names = [*names, *self._more(look, source.body, names)]
             context = Context(self.stage.now, source.id, source.key)
             decision: Decision = handler.decide(source.body, self.stage.states(names), context)
             self.stage.add(source, decision)
@@ -302,7 +331,12 @@ class _Run:
         self._failed.append(message)
         if message.blocks:
             self._blocked.add(source.key)
-        where = {"kafka_topic": record.topic, "kafka_partition": record.partition, "kafka_offset": record.offset, "key": source.key}
+        where = {
+            "kafka_topic": record.topic,
+            "kafka_partition": record.partition,
+            "kafka_offset": record.offset,
+            "key": source.key,
+        }
         if message.state == "dead":
             self.dead += 1
             self.stage.outbox.append(dead_letter(record, self._engine.group, message))
@@ -330,5 +364,3 @@ class _Run:
 def lock_id(group: str, key: str) -> int:
     """Return the number, signed and of 64 bits, under which a key of a group is locked. A collision only makes two keys wait in turn."""
     return int.from_bytes(blake2b(f"{group}\x00{key}".encode(), digest_size=8).digest(), "big", signed=True)
-
-

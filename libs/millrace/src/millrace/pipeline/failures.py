@@ -59,7 +59,9 @@ def park(source: Input, error: Exception, policy: RetryPolicy, now: int) -> Park
 def park_behind(source: Input, now: int) -> ParkedMessage:
     """Return the parked row of a message whose key is blocked: not tried yet, due as soon as it is the head."""
     assert source.record is not None
-    return ParkedMessage(source.key, pack_record(source.record), source.record.topic, 0, now, "retry", True, "behind a parked message", now)
+    return ParkedMessage(
+        source.key, pack_record(source.record), source.record.topic, 0, now, "retry", True, "behind a parked message", now
+    )
 
 
 def describe(error: Exception) -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from millrace.inbox.parked import ParkedMessage
 from millrace.message import Record
 from millrace.pipeline.effects import PendingEffect
-from millrace.inbox.parked import ParkedMessage
 from millrace.pipeline.timers import Timer
 
 

@@ -3,7 +3,9 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 _MESSAGES = Counter("millrace_pipeline_messages_total", "Inputs decided, by what became of them", ["group", "outcome"])
-_BATCHES = Histogram("millrace_pipeline_batch_messages", "Inputs in a batch", ["group"], buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000))
+_BATCHES = Histogram(
+    "millrace_pipeline_batch_messages", "Inputs in a batch", ["group"], buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+)
 _OUTBOX = Counter("millrace_outbox_delivered_total", "Outbox messages the broker acknowledged", ["group"])
 _PARKED = Gauge("millrace_parked_messages", "Messages parked behind a failure", ["group"])
 

@@ -35,7 +35,9 @@ _HEADERS = msgspec.json.Decoder(dict[str, str])
 class Reactors:
     """Runs effects on the event loop it is started on."""
 
-    def __init__(self, reactors: Mapping[type, Reactor], engine: Engine, commands: CommandThread, *, concurrency: int = 256) -> None:
+    def __init__(
+        self, reactors: Mapping[type, Reactor], engine: Engine, commands: CommandThread, *, concurrency: int = 256
+    ) -> None:
         self._reactors: dict[str, tuple[msgspec.json.Decoder[Any], Reactor]] = {
             kind.__name__: (msgspec.json.Decoder(kind), reactor) for kind, reactor in reactors.items()
         }
@@ -111,7 +113,9 @@ class Reactors:
                 try:
                     return await reactor(request, effect.id)
                 except TransientError as error:
-                    log.warning("call will be repeated", extra={"effect_id": effect.id, "effect_kind": effect.kind, "reason": str(error)})
+                    log.warning(
+                        "call will be repeated", extra={"effect_id": effect.id, "effect_kind": effect.kind, "reason": str(error)}
+                    )
                     raise
                 except Exception:
                     log.exception("call failed", extra={"effect_id": effect.id, "effect_kind": effect.kind})

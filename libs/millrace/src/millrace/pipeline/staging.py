@@ -100,7 +100,8 @@ class Stage:
         now = micros(self.now)
         timers += [_timer(source.key, timer, now, None) for timer in decision.timers]
         effects = [
-            PendingEffect(e.id, source.key, type(e.request).__name__, to_json(e.request), to_json(headers)) for e in decision.effects
+            PendingEffect(e.id, source.key, type(e.request).__name__, to_json(e.request), to_json(headers))
+            for e in decision.effects
         ]
         for name, state in states.items():
             self.streams[name].state = state

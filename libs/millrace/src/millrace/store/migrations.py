@@ -4,6 +4,7 @@ Files only add (tables, columns with defaults, indexes): the previous version of
 rolling upgrade is possible.
 """
 
+import logging
 from pathlib import Path
 
 from yoyo import get_backend, read_migrations
@@ -13,6 +14,7 @@ LIBRARY = Path(__file__).parent / "migrations"
 
 def apply(url: str, dialect: str, folders: tuple[Path, ...]) -> None:
     """Bring a database up to date: the library's tables, then each folder's. A folder may hold one sub-folder a dialect."""
+    logging.getLogger("yoyo").setLevel(logging.WARNING)
     backend = get_backend(url)
     try:
         with backend.lock():

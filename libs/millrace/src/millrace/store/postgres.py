@@ -41,7 +41,9 @@ class PostgresStore:
     def migrate(self, *folders: Path) -> None:
         """Bring the schema up to date. See `Store`."""
         scheme, _, rest = self._url.partition("://")
-        migrations.apply(f"{scheme.replace('postgres', 'postgresql', scheme == 'postgres')}+psycopg://{rest}", "postgresql", folders)
+        migrations.apply(
+            f"{scheme.replace('postgres', 'postgresql', scheme == 'postgres')}+psycopg://{rest}", "postgresql", folders
+        )
 
     def close(self) -> None:
         """Nothing is held open here."""

@@ -53,7 +53,8 @@ class PostgresSql:
 
     def lock(self, keys: Sequence[int]) -> None:
         self._cursor.execute(
-            "SELECT pg_advisory_xact_lock(key) FROM (SELECT unnest(%s::bigint[]) AS key ORDER BY 1) AS sorted", [sorted(set(keys))]
+            "SELECT pg_advisory_xact_lock(key) FROM (SELECT unnest(%s::bigint[]) AS key ORDER BY 1) AS sorted",
+            [sorted(set(keys))],
         )
 
 

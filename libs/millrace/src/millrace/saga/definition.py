@@ -1,0 +1,60 @@
+"""How a saga is declared. Data only: what is done with it is in `process`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message as Protobuf
+
+D = TypeVar("D")
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[D]):
+    """One step: what asks for it, what answers it, and what undoes it.
+
+    `command` makes the request from the saga's data; None where the owner's own event is the request. A reply is known by its class.
+    `answer_within` runs from the moment the broker has the request; without an answer it is asked again, each time waiting `back_off`
+    times longer, and after `attempts` the step counts as failed with its outcome unknown. `attempts` None: asked until answered, for
+    steps behind the point of no return. A step is compensated if it succeeded or if its outcome is unknown; compensations are asked for
+    until answered.
+    """
+
+    name: str
+    succeeded_by: Sequence[type[Protobuf]]
+    command: Callable[[D], Protobuf] | None = None
+    failed_by: Sequence[type[Protobuf]] = ()
+    compensation: Callable[[D], Protobuf] | None = None
+    compensated_by: Sequence[type[Protobuf]] = ()
+    answer_within: timedelta = timedelta(seconds=10)
+    attempts: int | None = 3
+    back_off: float = 2.0
+    longest_wait: timedelta = timedelta(minutes=5)
+
+    def wait(self, attempt: int) -> timedelta:
+        """Return how long attempt number `attempt` (from 1) waits for its answer."""
+        factor = self.back_off ** min(attempt - 1, 30)
+        return min(self.answer_within * factor, max(self.longest_wait, self.answer_within))
+
+
+@dataclass(frozen=True, slots=True)
+class SagaDefinition(Generic[D]):
+    """A saga: its name and its steps, in order. Raises ValueError for two steps of one name or a compensation nobody answers."""
+
+    name: str
+    steps: Sequence[Step[D]] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        names = [step.name for step in self.steps]
+        if len(set(names)) != len(names) or not names:
+            raise ValueError(f"saga {self.name} needs steps with names of their own, not {names}")
+        for step in self.steps:
+            if (step.compensation is None) != (not step.compensated_by):
+                raise ValueError(f"step {step.name} needs both a compensation and what answers it, or neither")
+            if not step.succeeded_by:
+                raise ValueError(f"step {step.name} needs a reply that says it succeeded")
+
+    def replies(self) -> set[type[Protobuf]]:
+        """Return every class that answers some step."""
+        return {reply for step in self.steps for reply in (*step.succeeded_by, *step.failed_by, *step.compensated_by)}

@@ -1,0 +1,64 @@
+"""Joins the order service's parts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+
+from millrace.cqrs.registry import TypeRegistry
+from millrace.decision import Handler, TimerFired
+from millrace.edge.server import RpcService
+from millrace.pipeline.queries import Queries
+from order_service.adapters.catalogue import StoredCatalogue
+from order_service.adapters.read_model import OrderViews, StoredOrders
+from order_service.application.cancel_order import CancelOrderHandler
+from order_service.application.follow_catalogue import FollowCatalogue
+from order_service.application.place_order import PlaceOrderHandler
+from order_service.application.saga import SAGAS, order_saga
+from order_service.application.take_reply import DeadlineHandler, ReplyHandler
+from order_service.config import Config
+from order_service.domain.catalogue import CATALOGUE
+from order_service.domain.commands import CancelOrder, PlaceOrder
+from order_service.domain.order import ORDERS
+from order_service.edge.servicer import OrderServer
+from shop.inventory.v1 import inventory_messages_pb2 as inventory
+from shop.order.v1 import order_messages_pb2 as order
+from shop.order.v1.order_service_pb2_grpc import add_OrderServiceServicer_to_server
+from shop.payment.v1 import payment_messages_pb2 as payment
+from shop.shipping.v1 import shipping_messages_pb2 as shipping
+from shopkit.service import Commands, Parts
+
+_REPLY_TOPICS = ("payment.result", "inventory.result", "shipping.scheduled", "shipping.delayed", "shipping.failed")
+
+
+def parts(config: Config) -> Parts:
+    """Return what makes a service the order service."""
+    saga = order_saga(config.timing)
+    replies = ReplyHandler(saga)
+    handlers: dict[type, Handler] = {
+        PlaceOrder: PlaceOrderHandler(saga),
+        CancelOrder: CancelOrderHandler(saga),
+        TimerFired: DeadlineHandler(saga),
+        inventory.ItemChangedEvent: FollowCatalogue(),
+        shipping.ShippingDeliveredEvent: replies,
+        **dict.fromkeys(saga.replies(), replies),
+    }
+    return Parts(
+        name="order",
+        stream_types=(ORDERS, SAGAS, CATALOGUE),
+        handlers=handlers,
+        registry=TypeRegistry.from_modules(order, payment, inventory, shipping),
+        rpc=_rpc,
+        projections=(OrderViews(),),
+        migrations=Path(__file__).parent / "migrations",
+        reply_topics=_REPLY_TOPICS,
+    )
+
+
+def _rpc(commands: Commands, queries: Queries) -> Sequence[RpcService]:
+    server = OrderServer(commands, StoredOrders(queries), StoredCatalogue(queries))
+
+    def add(to: grpc.aio.Server) -> None:
+        add_OrderServiceServicer_to_server(server, to)
+
+    return (RpcService("shop.order.v1.OrderService", add),)

@@ -1,0 +1,25 @@
+"""The order service's settings, from the environment alone."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from millrace.settings import Environment
+from order_service.application.saga import SagaTiming
+from shopkit.service import CommonSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the order service is told."""
+
+    common: CommonSettings
+    timing: SagaTiming
+
+    @classmethod
+    def read(cls, environment: Environment) -> "Config":
+        """Read the common settings and ORDER_SAGA_*."""
+        common = CommonSettings.read(environment, service="order", grpc_port=50051, metrics_port=9051)
+        answer = environment.number("ORDER_SAGA_ANSWER_SECONDS", 10.0, least=0.1)
+        attempts = environment.whole("ORDER_SAGA_ATTEMPTS", 4, most=20)
+        shipping = environment.number("ORDER_SAGA_SHIPPING_SECONDS", 300.0, least=0.1)
+        return cls(common, SagaTiming(timedelta(seconds=answer or 1), attempts, timedelta(seconds=shipping or 1)))

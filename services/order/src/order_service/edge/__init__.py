@@ -1,0 +1,1 @@
+"""Answers gRPC calls: checks requests and maps them to commands and queries."""
