@@ -1,11 +1,16 @@
 import pytest
+from google.protobuf import descriptor_pb2, timestamp_pb2
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
 
 from millrace.cqrs.marshal import marshal
 from millrace.cqrs.registry import TypeRegistry
 from millrace.errors import Invalid, Undecodable, UnknownType
 from millrace.message import Message
+from millrace.v1 import options_pb2
 from shop.inventory.v1 import inventory_messages_pb2 as inventory
 from shop.payment.v1 import payment_messages_pb2 as payment
+from shop.types.v1 import money_pb2
 from shop.types.v1.money_pb2 import Money
 
 CHARGE = payment.ChargePaymentCommand(order_id="o-1", amount=Money(currency="EUR", minor_units=5))
@@ -68,3 +73,16 @@ def test_topic_and_key_come_from_the_types_options(registry: TypeRegistry) -> No
 def test_a_type_without_a_topic_cannot_be_registered() -> None:
     with pytest.raises(UnknownType):
         TypeRegistry([Money])
+
+
+def test_another_class_of_a_known_name_is_refused(registry: TypeRegistry) -> None:
+    pool = DescriptorPool()
+    for file in (descriptor_pb2, timestamp_pb2, options_pb2, money_pb2, payment):
+        pool.AddSerializedFile(file.DESCRIPTOR.serialized_pb)
+    double = GetMessageClass(pool.FindMessageTypeByName("shop.payment.v1.ChargePaymentCommand"))
+    assert double is not payment.ChargePaymentCommand
+    with pytest.raises(ValueError, match=r"two classes are named shop\.payment\.v1\.ChargePaymentCommand"):
+        TypeRegistry([payment.ChargePaymentCommand, double])
+    with pytest.raises(UnknownType):
+        registry.require(double)
+    assert registry.require(payment.ChargePaymentCommand) == "shop.payment.v1.ChargePaymentCommand"
