@@ -1,0 +1,17 @@
+"""Runs the inventory service: `python -m inventory_service`."""
+
+from inventory_service.bootstrap import parts
+from inventory_service.config import read_config
+from millrace.run import run
+from millrace.settings import load
+from shopkit.service import assemble
+
+
+def main() -> None:
+    """Read the settings and run until SIGTERM."""
+    config = load(read_config)
+    run(assemble(config.common, parts(config.seed)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Inventory's read models: how they are written, and how they are read."""

@@ -1,0 +1,1 @@
+"""How inventory is called over gRPC."""
