@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from millrace.errors import MillraceError, Unavailable
 from millrace.kafka.config import KafkaConfig
+from millrace.kafka.records import record_of
 from millrace.message import Record
 from millrace.progress import Progress
 
@@ -55,8 +56,8 @@ class KafkaSubscription:
     def receive(self, max_records: int, timeout_seconds: float) -> Sequence[Record]:
         """Return what is there, at least one record unless `timeout_seconds` passed. Raises Unavailable after falling out of the group."""
         if self._surfacing is not None:
-            error, self._surfacing = self._surfacing, None
-            raise error
+            surfaced, self._surfacing = self._surfacing, None
+            raise surfaced
         if self._resume_at:
             timeout_seconds = min(timeout_seconds, self._resume_due())
         first = self._consumer.poll(timeout_seconds)
@@ -71,7 +72,7 @@ class KafkaSubscription:
             if (error := message.error()) is not None:
                 self._judge(error)
                 continue
-            record = _record(message)
+            record = record_of(message)
             progress = self._progress.get((record.topic, record.partition))
             if progress is None:
                 continue  # revoked while it was in hand: it is its next owner's
@@ -186,12 +187,6 @@ class KafkaSubscription:
     def _report(self, ok: bool, reason: str) -> None:
         self._healthy = ok
         self._on_health(ok, reason)
-
-
-def _record(message: Any) -> Record:
-    # headers() is None, not an empty list, where there are none
-    headers = tuple(message.headers() or ())
-    return Record(message.topic(), message.partition(), message.offset(), message.key(), message.value(), headers)
 
 
 def _places(partitions: Iterable[TopicPartition]) -> list[Place]:

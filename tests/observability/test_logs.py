@@ -1,0 +1,64 @@
+"""Lines are ECS JSON with service, trace and order."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+
+from millrace.observability.logs import configure_logging
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def line(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    (text,) = capsys.readouterr().out.splitlines()
+    parsed: dict[str, object] = json.loads(text)
+    return parsed
+
+
+def nested(document: object, path: str) -> object:
+    for name in path.split("."):
+        assert isinstance(document, dict), f"{path} is not in the line"
+        document = document[name]
+    return document
+
+
+def test_a_line_names_service_order_and_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("order", "1.2.3")
+    with TracerProvider().get_tracer("test").start_as_current_span("work") as span:
+        logging.getLogger("shop").info("order placed", extra={"order_id": "o-1", "attempt": 2})
+    logged = line(capsys)
+    assert logged["message"] == "order placed"
+    assert logged["log.level"] == "info"
+    assert (nested(logged, "service.name"), nested(logged, "service.version")) == ("order", "1.2.3")
+    assert (nested(logged, "order.id"), nested(logged, "labels.attempt")) == ("o-1", 2)
+    assert nested(logged, "trace.id") == f"{span.get_span_context().trace_id:032x}"
+    assert nested(logged, "span.id") == f"{span.get_span_context().span_id:016x}"
+
+
+def test_an_exception_is_one_line_with_its_stack(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("order", "1")
+    try:
+        raise ValueError("boom")
+    except ValueError:
+        logging.getLogger("shop").exception("it failed")
+    logged = line(capsys)
+    assert (nested(logged, "error.type"), nested(logged, "error.message")) == ("ValueError", "boom")
+    assert "boom" in str(nested(logged, "error.stack_trace"))
+
+
+def test_lines_below_the_level_are_left_out_and_unknown_levels_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("order", "1", "WARNING")
+    logging.getLogger("shop").info("not this one")
+    assert not capsys.readouterr().out
+    with pytest.raises(ValueError, match="LOUD"):
+        configure_logging("order", "1", "loud")
