@@ -65,6 +65,7 @@ class KafkaConfig:
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "linger.ms": 2,
+            "message.max.bytes": 2_097_152,  # a dead letter is a record of full size and why it is dead
             "compression.type": "lz4",
             "message.timeout.ms": round(self.message_timeout_seconds * 1000),
         }

@@ -81,6 +81,13 @@ class KafkaProducer:
         """Call the delivery reports that are due, waiting up to `timeout_seconds` for the first; return how many there were."""
         return self._producer.poll(timeout_seconds)
 
+    def probe(self, timeout_seconds: float) -> None:
+        """Ask the cluster for its brokers. Raises Unavailable if none answers in time."""
+        try:
+            self._producer.list_topics(timeout=timeout_seconds)
+        except KafkaException as silent:
+            raise Unavailable(silent.args[0].str()) from silent
+
     def flush(self, timeout_seconds: float) -> int:
         """Send without lingering and return how many messages still wait for their report after `timeout_seconds`."""
         return self._producer.flush(timeout_seconds)

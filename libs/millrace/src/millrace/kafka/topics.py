@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from confluent_kafka import TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from millrace.kafka.config import KafkaConfig
 
@@ -29,7 +30,7 @@ class TopicIds:
         """Return the end offset of each partition, asked of the broker now."""
         if not parts:
             return {}
-        wanted = {TopicPartition(*part): OffsetSpec.latest() for part in parts}
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        wanted = {TopicPartition(*part): latest for part in parts}
         answers = self._admin.list_offsets(wanted, request_timeout=_TIMEOUT_SECONDS)
         return {(p.topic, p.partition): answer.result().offset for p, answer in answers.items()}
-

@@ -10,10 +10,12 @@ import time
 from dataclasses import dataclass
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, Message
 
 from millrace.clock import Clock, micros, utc_now
+from millrace.errors import PermanentError, Unavailable
 from millrace.kafka.config import KafkaConfig
+from millrace.kafka.producer import KafkaProducer, as_error
 from millrace.observability.health import Health
 from millrace.outbox.outbox import OutboxRow
 from millrace.pipeline.metrics import PipelineMetrics
@@ -21,8 +23,7 @@ from millrace.store.contract import Lease, Store
 from millrace.store.faults import Fault, classify
 
 log = logging.getLogger(__name__)
-_HEADERS: msgspec.msgpack.Decoder[list[tuple[str, str | bytes | None]]] = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]])
-_MESSAGE_TIMEOUT_SECONDS = 5.0
+_HEADERS = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Relay:
         self._health = health
         self._metrics = metrics
         self._clock = clock
-        self._producer = Producer({**kafka.producer_settings(), "error_cb": self._on_error})
+        self._producer = KafkaProducer(kafka, self._on_error)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay")
@@ -59,6 +60,7 @@ class Relay:
         self._refused: dict[int, tuple[str, bytes | None]] = {}
         self._in_flight: set[tuple[str, bytes | None]] = set()
         self._next_probe = 0.0
+        self._grace_seconds = kafka.message_timeout_seconds + 1
 
     def start(self) -> None:
         """Begin to publish; waits for the lease, the database and the broker as long as it takes."""
@@ -95,7 +97,7 @@ class Relay:
         """Publish for as long as the lease holds; return whether nothing is left under way."""
         log.info("relay leads", extra={"predecessor_left_cleanly": lease.predecessor_left_cleanly})
         if not lease.predecessor_left_cleanly:
-            self._stopping.wait(_MESSAGE_TIMEOUT_SECONDS + 1)
+            self._stopping.wait(self._grace_seconds)
         self._refused.clear()
         try:
             while not self._stopping.is_set():
@@ -123,7 +125,7 @@ class Relay:
                 self._in_flight.add(lane)
             self._send(row, lane)
             sent += 1
-        self._producer.flush(_MESSAGE_TIMEOUT_SECONDS + 1)
+        self._producer.flush(self._grace_seconds)
         delivered, self._delivered = self._delivered, []
         if delivered:
             with lease.session.transaction() as tx:
@@ -137,33 +139,27 @@ class Relay:
             self._in_flight.discard(lane)
             if error is None:
                 self._delivered.append(row)
-            elif _refused_for_good(error):
+            elif isinstance(as_error(error), PermanentError):
                 self._refused[row.id] = lane
                 log.error("message refused for good, its key is blocked", extra={"outbox_id": row.id, "kafka_error": str(error)})
             else:
                 self._health.report("kafka", False, str(error))
 
-        headers = _HEADERS.decode(row.headers)
-        while True:
-            try:
-                self._producer.produce(row.topic, value=row.payload, key=row.key, headers=headers, on_delivery=reported)
-                break
-            except BufferError:
-                self._producer.poll(0.1)
-        self._producer.poll(0)
+        self._producer.send(row.topic, row.key, row.payload, _HEADERS.decode(row.headers), reported)
+        self._producer.poll()
 
     def _drain(self) -> bool:
-        return self._producer.flush(_MESSAGE_TIMEOUT_SECONDS + 1) == 0
+        return self._producer.flush(self._grace_seconds) == 0
 
     def _probe(self) -> None:
         """Ask the broker whether it is there, now and then, when no message tells."""
         if time.monotonic() < self._next_probe:
             return
         try:
-            self._producer.list_topics(timeout=2.0)
+            self._producer.probe(2.0)
             self._health.report("kafka", True)
             self._next_probe = time.monotonic() + self._config.probe_seconds
-        except KafkaException as error:
+        except Unavailable as error:
             self._health.report("kafka", False, str(error))
 
     def _on_error(self, error: KafkaError) -> None:
@@ -172,12 +168,8 @@ class Relay:
 
     def _database_fault(self, error: Exception) -> None:
         if classify(error) is Fault.BUG:
-            log.exception("relay starts over")
+            log.error("relay starts over", exc_info=error)
         else:
             log.warning("relay waits for the database", extra={"reason": str(error)})
             self._health.report("database", False, str(error))
         self._stopping.wait(self._config.sweep_seconds)
-
-
-def _refused_for_good(error: KafkaError) -> bool:
-    return error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.TOPIC_AUTHORIZATION_FAILED)

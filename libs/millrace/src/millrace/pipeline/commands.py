@@ -117,7 +117,7 @@ class CommandThread:
         if away:
             self._health.report("database", False, str(error))
         else:
-            log.exception("commands failed")
+            log.error("commands failed", exc_info=error)
         answer = Result(error=Unavailable("the database is away") if away else error)
         self._answer(live, {item.source.id: answer for item in live if item.future})
         kept = [item for item in live if item.future is None]

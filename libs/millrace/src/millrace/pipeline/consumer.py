@@ -18,6 +18,7 @@ from tenacity import Retrying, stop_never, wait_exponential
 from millrace.errors import PositionLost
 from millrace.inbox.positions import PartitionId
 from millrace.kafka.config import KafkaConfig
+from millrace.kafka.records import record_of
 from millrace.kafka.topics import TopicIds
 from millrace.message import Record
 from millrace.observability.health import Health
@@ -122,10 +123,7 @@ class PipelineConsumer:
                 raise KafkaException(error)
             log.warning("consumer error", extra={"kafka_error": str(error), "kafka_code": error.name()})
             return None
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        assert topic is not None and partition is not None and offset is not None
-        headers = message.headers() or ()
-        return Record(topic, partition, offset, _bytes(message.key()), _bytes(message.value()), tuple(headers))  # type: ignore[arg-type]
+        return record_of(message)
 
     def _process(self, consumer: Consumer, records: Sequence[Record], due_keys: Sequence[str], timers: Sequence[Any]) -> None:
         decode = self._engine.decoder.decode
@@ -274,7 +272,3 @@ class PipelineConsumer:
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._health.report("kafka", False, "no broker answers")
-
-
-def _bytes(value: str | bytes | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value

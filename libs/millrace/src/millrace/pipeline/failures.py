@@ -7,13 +7,13 @@ import msgspec
 from tenacity import RetryCallState, Retrying, wait_exponential
 
 from millrace.clock import duration_micros
+from millrace.dead_letters import SUFFIX, reason_headers
 from millrace.errors import TransientError
 from millrace.inbox.parked import ParkedMessage
 from millrace.message import Record, new_id
 from millrace.outbox.outbox import OutboxRow
 from millrace.pipeline.inputs import Input, pack_record
 
-ERROR_HEADER = "x-millrace-error"
 _MAX_REASON = 2000
 
 
@@ -71,13 +71,5 @@ def describe(error: Exception) -> str:
 
 def dead_letter(record: Record, group: str, parked: ParkedMessage) -> OutboxRow:
     """Return the copy that goes to `<topic>.dlt`: raw key and value, the headers as they came, and why and where it failed."""
-    headers: list[tuple[str, bytes | None]] = [
-        *record.headers,
-        (ERROR_HEADER, parked.reason.encode()),
-        ("x-millrace-topic", record.topic.encode()),
-        ("x-millrace-partition", str(record.partition).encode()),
-        ("x-millrace-offset", str(record.offset).encode()),
-        ("x-millrace-group", group.encode()),
-        ("x-millrace-attempts", str(parked.attempt).encode()),
-    ]
-    return OutboxRow(f"{record.topic}.dlt", record.key, record.value, msgspec.msgpack.encode(headers), new_id())
+    headers = reason_headers(record, parked.reason, handler=group, attempts=parked.attempt)
+    return OutboxRow(record.topic + SUFFIX, record.key, record.value, msgspec.msgpack.encode(headers), new_id())
