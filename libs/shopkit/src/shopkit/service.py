@@ -102,6 +102,7 @@ def assemble(settings: CommonSettings, parts: Parts) -> Service:
         Handlers(parts.stream_types, parts.handlers),
         parts.registry,
         parts.projections,
+        tracers=tracers,
     )
     thread = CommandThread(engine, store, health)
     commands, queries = Commands(thread), Queries(store)

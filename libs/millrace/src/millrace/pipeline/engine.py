@@ -13,6 +13,8 @@ from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
 
+from opentelemetry.trace import NoOpTracerProvider, TracerProvider
+
 from millrace.clock import Clock, duration_micros, micros, utc_now
 from millrace.cqrs.registry import TypeRegistry
 from millrace.decision import Context, Decision, Handlers
@@ -26,6 +28,7 @@ from millrace.pipeline.failures import RetryPolicy, dead_letter, park, park_behi
 from millrace.pipeline.inputs import Input, Result, unpack_record
 from millrace.pipeline.metrics import PipelineMetrics
 from millrace.pipeline.staging import Projection, Stage
+from millrace.pipeline.tracing import PipelineTracing
 from millrace.store.contract import Session, Transaction
 from millrace.store.faults import Fault, classify
 
@@ -77,6 +80,7 @@ class Engine:
         registry: TypeRegistry,
         projections: Sequence[Projection] = (),
         clock: Clock = utc_now,
+        tracers: TracerProvider | None = None,
     ) -> None:
         self._config = config
         self._handlers = handlers.by_body
@@ -86,6 +90,7 @@ class Engine:
         self._clock = clock
         self._listeners: list[Callable[[Committed], None]] = []
         self.decoder = Decoder(registry)
+        self.tracing = PipelineTracing(tracers or NoOpTracerProvider(), config.group)
         self.metrics = PipelineMetrics(config.group)
 
     @property
@@ -299,8 +304,9 @@ class _Run:
             if (look := getattr(handler, "more_streams", None)) is not None:
                 names = [*names, *self._more(look, source.body, names)]
             context = Context(self.stage.now, source.id, source.key)
-            decision: Decision = handler.decide(source.body, self.stage.states(names), context)
-            self.stage.add(source, decision)
+            with self._engine.tracing.deciding(source) as trace_headers:
+                decision: Decision = handler.decide(source.body, self.stage.states(names), context)
+                self.stage.add(source, decision, trace_headers)
         except Exception as error:
             self._fail(source, error)
             return False

@@ -15,7 +15,7 @@ from millrace.cqrs.registry import TypeRegistry
 from millrace.decision import Decision, Publish, StartTimer
 from millrace.envelope import encode_headers
 from millrace.eventstore.events import NO_STREAM, Append, NewEvent, StoredStream
-from millrace.message import CAUSATION_ID, CORRELATION_ID, SEQUENCE, TRACEPARENT, TRACESTATE, Message
+from millrace.message import CAUSATION_ID, CORRELATION_ID, SEQUENCE, Message
 from millrace.outbox.outbox import OutboxRow
 from millrace.pipeline.codec import StreamCodec, to_json
 from millrace.pipeline.effects import PendingEffect
@@ -23,8 +23,6 @@ from millrace.pipeline.inputs import Input
 from millrace.pipeline.timers import Timer
 from millrace.store.contract import Transaction
 from millrace.store.sql import Sql
-
-_PASSED_ON = (TRACEPARENT, TRACESTATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +78,8 @@ class Stage:
         """Return the states of streams as the batch's earlier decisions left them."""
         return {name: self.streams[name].state for name in names}
 
-    def add(self, source: Input, decision: Decision) -> None:
-        """Stage one decision: all of it, or, if this raises, nothing."""
+    def add(self, source: Input, decision: Decision, trace_headers: Mapping[str, str]) -> None:
+        """Stage one decision: all of it, or, if this raises, nothing. `trace_headers` go onto every message it publishes."""
         states: dict[str, Any] = {}
         changes: list[Change] = []
         encoded: list[tuple[str, NewEvent]] = []
@@ -93,7 +91,7 @@ class Stage:
             states[name], versions[name] = state, version
             encoded.append((name, NewEvent(type(event).__name__, to_json(event))))
             changes.append(Change(name, version, event, state, self.now, source.id))
-        headers = _caused_by(source)
+        headers = _caused_by(source, trace_headers)
         rows = [self._message(publish, headers) for publish in decision.publish]
         timers = [_timer(source.key, publish.deadline, None, row.message_id) for publish, row in zip(decision.publish, rows, strict=True)
                   if publish.deadline is not None]  # fmt: skip
@@ -150,8 +148,8 @@ def outbox_row(topic: str, message: Message) -> OutboxRow:
     return OutboxRow(topic, key, message.payload, msgspec.msgpack.encode(encode_headers(message)), message.id)
 
 
-def _caused_by(source: Input) -> dict[str, str]:
-    headers = {name: source.headers[name] for name in _PASSED_ON if name in source.headers}
+def _caused_by(source: Input, trace_headers: Mapping[str, str]) -> dict[str, str]:
+    headers = dict(trace_headers)
     headers[CORRELATION_ID] = source.headers.get(CORRELATION_ID, source.id)
     headers[CAUSATION_ID] = source.id
     return headers
