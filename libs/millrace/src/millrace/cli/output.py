@@ -54,5 +54,10 @@ def print_json(value: Protobuf | Sequence[Protobuf]) -> None:
     typer.echo(json.dumps(_mapping(value) if isinstance(value, Protobuf) else [_mapping(each) for each in value]))
 
 
+def print_json_object(**parts: Protobuf) -> None:
+    """Print one line of JSON: an object with each message under its name."""
+    typer.echo(json.dumps({name: _mapping(part) for name, part in parts.items()}))
+
+
 def _mapping(message: Protobuf) -> dict[str, object]:
     return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
