@@ -91,7 +91,8 @@ def _for_psycopg(query: str) -> bytes:
 @lru_cache(maxsize=1024)
 def _with_unnest(query: str, columns: tuple[tuple[str, ColumnType], ...]) -> bytes:
     names = ", ".join(name for name, _ in columns)
-    arrays = ", ".join(f"%s::{kind}[]" for _, kind in columns)
+    # Binary arrays: psycopg escapes each element of a text one by regular expression, which took most of a batch's CPU time.
+    arrays = ", ".join(f"%b::{kind}[]" for _, kind in columns)
     return f"WITH rows({names}) AS (SELECT * FROM unnest({arrays})) {query.replace('%', '%%')}".encode()
 
 
