@@ -47,11 +47,11 @@ proto: setup ## Judge proto/, and generate Python from it
 
 .PHONY: bench
 bench: setup ## Run every benchmark
-	@set -e; for name in $(benchmarks); do echo "== bench $$name"; $(python) benchmarks/$$name.py; done
+	@set -e; for name in $(benchmarks); do echo "== bench $$name"; $(python) -m benchmarks.$$name; done
 
 .PHONY: bench-%
 bench-%: setup ## Run one benchmark
-	@exec $(python) benchmarks/$*.py
+	@exec $(python) -m benchmarks.$*
 
 .PHONY: format
 format: setup ## Format, and fix what can be fixed

@@ -4,8 +4,8 @@ import asyncio
 import os
 import time
 
-from _load import FinalOrders, Placing, rss_mb, running_shop
-from _results import report
+from benchmarks._load import FinalOrders, Placing, rss_mb, running_shop
+from benchmarks._results import report
 
 CONCURRENCY = 128
 SETTLE_SECONDS = 60.0

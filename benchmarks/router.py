@@ -12,7 +12,6 @@ from statistics import median
 from threading import Event
 from time import perf_counter
 
-from _results import report
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
@@ -22,6 +21,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 
+from benchmarks._results import report
 from devkit.kafka import KafkaBroker
 from millrace.kafka import KafkaConfig, KafkaPublisher, KafkaSubscriber
 from millrace.message import TRACEPARENT, Message, Record

@@ -9,9 +9,8 @@ import asyncio
 import os
 import time
 
-from _load import FinalOrders, Placing, cpu_seconds, running_shop, unfinished_sagas
-from _results import report
-
+from benchmarks._load import FinalOrders, Placing, cpu_seconds, running_shop, unfinished_sagas
+from benchmarks._results import report
 from devkit.stack import Stack
 
 RATE = 25.0
