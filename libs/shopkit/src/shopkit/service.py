@@ -72,7 +72,8 @@ class Commands:
 class Parts:
     """What is a service's own.
 
-    `rpc` makes the servicers from the two things an edge may use; `prepare` runs once before anything is consumed, to seed an empty store.
+    `rpc` makes the servicers from the two things an edge may use; `prepare` runs once before anything is consumed, to seed an empty store;
+    `at_end` runs once everything has stopped.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Parts:
     migrations: Path | None = None
     reply_topics: Sequence[str] = ()
     prepare: Callable[[Commands, Queries], Awaitable[None]] | None = None
+    at_end: Sequence[Callable[[], None]] = ()
 
 
 def assemble(settings: CommonSettings, parts: Parts) -> Service:
@@ -123,5 +125,5 @@ def assemble(settings: CommonSettings, parts: Parts) -> Service:
         reactors=parts.reactors,
         migrations=() if parts.migrations is None else (parts.migrations,),
         prepare=None if prepare is None else lambda: prepare(commands, queries),
-        at_end=(tracers.shutdown, metrics.close),
+        at_end=(*parts.at_end, tracers.shutdown, metrics.close),
     )

@@ -1,0 +1,1 @@
+"""What keeps the ports of the payment service: read models and the simulated external part."""

@@ -1,0 +1,57 @@
+"""Calls the gateway for decisions that asked for it, and never guesses: a call without an answer is asked about before it is judged."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from millrace.clock import Clock
+from millrace.errors import OutcomeUnknown, PermanentError, Unavailable
+from payment_service.application.ports import PaymentGateway, Receipt
+from payment_service.domain.card import CardCharged, CardDeclined, CardRefunded, ChargeCard, RefundCard
+
+T = TypeVar("T")
+
+
+class Caller(Protocol):
+    """Breaker, retry budget and deadline around one call: `millrace.external.call.ExternalCall`."""
+
+    async def call(self, make: Callable[[], Awaitable[T]]) -> T:
+        """Return what `make()` returns. Raises Unavailable when nothing was done, OutcomeUnknown when it may have been."""
+
+
+class CallGateway:
+    """The reactors of payment: each makes one call, under the effect's id as idempotency key."""
+
+    def __init__(self, gateway: PaymentGateway, caller: Caller, clock: Clock) -> None:
+        self._gateway = gateway
+        self._caller = caller
+        self._clock = clock
+
+    async def charge(self, request: ChargeCard, effect_id: str) -> CardCharged | CardDeclined:
+        """Return what became of the charge. Raises TransientError to be called again; past `give_up_at` the charge is voided instead."""
+        try:
+            receipt = await self._made(lambda: self._gateway.charge(effect_id, request), effect_id)
+        except (Unavailable, OutcomeUnknown):
+            if self._clock() < request.give_up_at:
+                raise
+            receipt = await self._caller.call(
+                lambda: self._gateway.void(effect_id, request, "the payment gateway cannot be reached")
+            )
+        if receipt.done:
+            return CardCharged(request.order_id, receipt.reference)
+        return CardDeclined(request.order_id, receipt.reason)
+
+    async def refund(self, request: RefundCard, effect_id: str) -> CardRefunded:
+        """Return once the money is given back. Raises TransientError to be called again, for as long as it takes."""
+        receipt = await self._made(lambda: self._gateway.refund(effect_id, request), effect_id)
+        if not receipt.done:
+            raise PermanentError(f"the gateway refuses to refund order {request.order_id}: {receipt.reason}")
+        return CardRefunded(request.order_id, receipt.reference)
+
+    async def _made(self, make: Callable[[], Awaitable[Receipt]], key: str) -> Receipt:
+        try:
+            return await self._caller.call(make)
+        except OutcomeUnknown:
+            receipt = await self._caller.call(lambda: self._gateway.find(key))
+            if receipt is None:
+                raise
+            return receipt

@@ -1,0 +1,1 @@
+"""The rules of a payment: states, events and calls as plain values."""

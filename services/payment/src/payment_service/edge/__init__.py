@@ -1,0 +1,1 @@
+"""The payment service at its border: requests in, answers out."""

@@ -1,0 +1,73 @@
+"""Puts the shipping service together."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from prometheus_client import REGISTRY
+
+from millrace.clock import utc_now
+from millrace.cqrs.registry import TypeRegistry
+from millrace.decision import TimerFired
+from millrace.edge.server import RpcService
+from millrace.external.call import CallPolicy, ExternalCall, ExternalMetrics
+from millrace.pipeline.queries import Queries
+from millrace.store.open import open_store
+from shipping_service.adapters.shipments import ShipmentsProjection, ShipmentTable
+from shipping_service.adapters.simulated_carrier import SimulatedCarrier
+from shipping_service.application.call_carrier import CallCarrier
+from shipping_service.application.cancel_shipment import CancelShipment
+from shipping_service.application.deliver_parcel import DeliverParcel
+from shipping_service.application.settle_booking import DeliveryTimes, SettleBooking, SettleRefusal, SettleWithdrawal
+from shipping_service.application.ship_order import ShipOrder
+from shipping_service.config import Config
+from shipping_service.domain.booking import BookCarrier, BookingRefused, BookingWithdrawn, ParcelBooked, WithdrawBooking
+from shipping_service.domain.shipment import SHIPMENTS
+from shipping_service.edge.servicer import ShippingServicer
+from shop.order.v1.order_messages_pb2 import OrderCancelledEvent, OrderConfirmedEvent
+from shop.shipping.v1.shipping_service_pb2_grpc import add_ShippingServiceServicer_to_server
+from shopkit.ledger import Ledger
+from shopkit.rules import RuleBook
+from shopkit.service import Commands, Parts
+
+SERVICE = "shop.shipping.v1.ShippingService"
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def parts(config: Config) -> Parts:
+    """Return what is shipping's own."""
+    ledger = Ledger(open_store(config.common.store.url.reveal(), "carrier"), utc_now)
+    carrier = SimulatedCarrier(ledger, RuleBook(config.carrier_rules), delay_seconds=config.carrier_delay_seconds)
+    reactors = CallCarrier(carrier, _caller(config), utc_now)
+    times = DeliveryTimes(timedelta(seconds=config.delivery_seconds), timedelta(seconds=config.delayed_delivery_seconds))
+
+    def rpc(commands: Commands, queries: Queries) -> Sequence[RpcService]:
+        servicer = ShippingServicer(ShipmentTable(queries))
+        return (RpcService(SERVICE, partial(add_ShippingServiceServicer_to_server, servicer)),)
+
+    return Parts(
+        name="shipping",
+        stream_types=(SHIPMENTS,),
+        handlers={
+            OrderConfirmedEvent: ShipOrder(timedelta(seconds=config.carrier_give_up_seconds)),
+            OrderCancelledEvent: CancelShipment(),
+            ParcelBooked: SettleBooking(times),
+            BookingRefused: SettleRefusal(),
+            BookingWithdrawn: SettleWithdrawal(),
+            TimerFired: DeliverParcel(),
+        },
+        registry=TypeRegistry((OrderConfirmedEvent, OrderCancelledEvent)),
+        rpc=rpc,
+        projections=(ShipmentsProjection(),),
+        reactors={BookCarrier: reactors.book, WithdrawBooking: reactors.recall},
+        migrations=MIGRATIONS,
+        at_end=(ledger.close,),
+    )
+
+
+def _caller(config: Config) -> ExternalCall:
+    """Calls are asked about, not repeated, once their outcome is unknown; the breaker closes again soon, since orders wait."""
+    attempt = config.carrier_timeout_seconds
+    policy = CallPolicy(attempt_seconds=attempt, total_seconds=3 * attempt, breaker_failures=10, breaker_recovery_seconds=2.0)
+    return ExternalCall("carrier", policy, ExternalMetrics(REGISTRY))

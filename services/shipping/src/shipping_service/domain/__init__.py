@@ -1,0 +1,1 @@
+"""The rules of a shipping: states, events and calls as plain values."""

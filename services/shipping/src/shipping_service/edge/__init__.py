@@ -1,0 +1,1 @@
+"""The shipping service at its border: requests in, answers out."""
