@@ -4,10 +4,14 @@ Made by each program's config from its environment; every client of Kafka in the
 nothing of topics.
 """
 
+import logging
 import os
 from dataclasses import dataclass, field
 
 from millrace.errors import FieldViolation, Invalid
+
+CLIENT_LOG = logging.getLogger("millrace.kafka.librdkafka")
+"""Where librdkafka's own lines go, instead of raw to standard error."""
 
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")

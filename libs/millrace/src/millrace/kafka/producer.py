@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from millrace.errors import MillraceError, PermanentError, PublishTimeout, Unavailable
-from millrace.kafka.config import KafkaConfig
+from millrace.kafka.config import CLIENT_LOG, KafkaConfig
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def new_producer(config: KafkaConfig, on_error: ErrorReport | None = None) -> Pr
         if on_error is not None:
             on_error(error)
 
-    return Producer({**config.producer_settings(), "error_cb": report})
+    return Producer({**config.producer_settings(), "error_cb": report}, logger=CLIENT_LOG)
 
 
 class KafkaProducer:
@@ -83,6 +83,7 @@ class KafkaProducer:
 
     def probe(self, timeout_seconds: float) -> None:
         """Ask the cluster for its brokers. Raises Unavailable if none answers in time."""
+        self._producer.poll(0)
         try:
             self._producer.list_topics(timeout=timeout_seconds)
         except KafkaException as silent:

@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from millrace.errors import MillraceError, Unavailable
-from millrace.kafka.config import KafkaConfig
+from millrace.kafka.config import CLIENT_LOG, KafkaConfig
 from millrace.kafka.records import record_of
 from millrace.message import Record
 from millrace.progress import Progress
@@ -50,7 +50,7 @@ class KafkaSubscription:
         self._resume_at: dict[Place, float] = {}
         self._closed = False
         callbacks = {"error_cb": self._error, "on_commit": self._committed}
-        self._consumer = Consumer({**config.consumer_settings(group), **callbacks})
+        self._consumer = Consumer({**config.consumer_settings(group), **callbacks}, logger=CLIENT_LOG)
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def receive(self, max_records: int, timeout_seconds: float) -> Sequence[Record]:

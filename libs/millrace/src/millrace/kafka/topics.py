@@ -9,13 +9,14 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from millrace.kafka.config import KafkaConfig
 
 _TIMEOUT_SECONDS = 10.0
+_ONLY_CRITICAL = 2  # consumer and producer tell of the same troubles, through the log
 
 
 class TopicIds:
     """Asks the broker about topics, on a connection of its own. Raises KafkaException while no broker answers."""
 
     def __init__(self, config: KafkaConfig) -> None:
-        self._admin = AdminClient(config.client_settings())
+        self._admin = AdminClient({**config.client_settings(), "log_level": _ONLY_CRITICAL})
 
     def of(self, names: set[str]) -> Mapping[str, tuple[str, int]]:
         """Return id and partition count of each topic that exists. Asked of the broker at every call."""

@@ -85,13 +85,28 @@ class Relay:
                 lease = None
             if lease is None:
                 self._probe()
-                self._stopping.wait(self._config.sweep_seconds)
+                self._follow()
                 continue
-            clean = self._lead(lease)
+            stop_listening = self._store.listen(self.wake)
+            try:
+                clean = self._lead(lease)
+            finally:
+                stop_listening()
             if clean:
                 lease.release()
             else:
                 lease.session.close()
+
+    def _follow(self) -> None:
+        """Pass on to the relay that leads, in another process, that there is something to publish; until it is time to try to lead."""
+        until = time.monotonic() + self._config.sweep_seconds
+        while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
+            if self._wake.wait(left) and not self._stopping.is_set():
+                self._wake.clear()
+                try:
+                    self._store.wake_relay()
+                except Exception as error:
+                    self._database_fault(error)
 
     def _lead(self, lease: Lease) -> bool:
         """Publish for as long as the lease holds; return whether nothing is left under way."""

@@ -17,7 +17,7 @@ from tenacity import Retrying, stop_never, wait_exponential
 
 from millrace.errors import PositionLost
 from millrace.inbox.positions import PartitionId
-from millrace.kafka.config import KafkaConfig
+from millrace.kafka.config import CLIENT_LOG, KafkaConfig
 from millrace.kafka.records import record_of
 from millrace.kafka.topics import TopicIds
 from millrace.message import Record
@@ -74,7 +74,9 @@ class PipelineConsumer:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            consumer = Consumer({**self._kafka.consumer_settings(self._engine.group), "error_cb": self._on_error})
+            consumer = Consumer(
+                {**self._kafka.consumer_settings(self._engine.group), "error_cb": self._on_error}, logger=CLIENT_LOG
+            )
             self._assignment = Assignment()
             self._doubted.clear()
             try:

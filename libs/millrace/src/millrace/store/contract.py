@@ -3,6 +3,7 @@
 `Transaction` bundles the parts that commit together. The pipeline opens them; services see only `sql`, for their read models.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,12 @@ class Store(Protocol):
 
     def try_lease(self) -> Lease | None:
         """Become the one relay, or None while another process is."""
+
+    def wake_relay(self) -> None:
+        """Tell the relay, in whichever process it runs, that there is something in the outbox. One short transaction of its own."""
+
+    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake`, on a thread of the store's, whenever another process calls `wake_relay`; return what ends that."""
 
     def migrate(self, *folders: Path) -> None:
         """Bring the schema up to date: the library's own first, then each folder's. Safe to call from several processes at once."""

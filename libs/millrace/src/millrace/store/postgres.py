@@ -1,6 +1,7 @@
 """A store in one PostgreSQL database, shared by every instance of a service."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from millrace.store.contract import Lease, Session, Transaction
 from millrace.store.sql import PostgresSql
 
 _RELAY_LOCK = 0x6D696C6C72656C61
+_RELAY_CHANNEL = "millrace_relay"
 _CONNECT_SECONDS = 5
+_LISTEN_SECONDS = 0.5
 
 
 class PostgresStore:
@@ -21,6 +24,7 @@ class PostgresStore:
     def __init__(self, url: str, application: str) -> None:
         self._url = url
         self._application = application
+        self._notifier = PostgresSession(url, f"{application} notifier")
 
     def session(self) -> Session:
         """Open a session. See `Store`."""
@@ -38,15 +42,52 @@ class PostgresStore:
             session.close()
         return lease
 
+    def wake_relay(self) -> None:
+        """Notify the relay's process. In a transaction of its own: NOTIFY holds a lock of the whole server through its commit."""
+        try:
+            self._notifier.connection().execute(f"NOTIFY {_RELAY_CHANNEL}")
+        except psycopg.Error:
+            self._notifier.close()
+            raise
+
+    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Listen on a connection of its own; without it the relay's sweep still finds everything. See `Store`."""
+        stopping = threading.Event()
+
+        def run() -> None:
+            while not stopping.is_set():
+                with (
+                    suppress(psycopg.Error),
+                    psycopg.connect(
+                        self._url,
+                        autocommit=True,
+                        application_name=f"{self._application} listener",
+                        connect_timeout=_CONNECT_SECONDS,
+                    ) as listener,
+                ):
+                    listener.execute(f"LISTEN {_RELAY_CHANNEL}")
+                    while not stopping.is_set():
+                        for _ in listener.notifies(timeout=_LISTEN_SECONDS, stop_after=1):
+                            wake()
+                stopping.wait(_LISTEN_SECONDS)
+
+        thread = threading.Thread(target=run, name="relay listener")
+        thread.start()
+
+        def stop() -> None:
+            stopping.set()
+            thread.join()
+
+        return stop
+
     def migrate(self, *folders: Path) -> None:
         """Bring the schema up to date. See `Store`."""
-        scheme, _, rest = self._url.partition("://")
-        migrations.apply(
-            f"{scheme.replace('postgres', 'postgresql', scheme == 'postgres')}+psycopg://{rest}", "postgresql", folders
-        )
+        rest = self._url.partition("://")[2]
+        migrations.apply(f"postgresql+psycopg://{rest}", "postgresql", folders)
 
     def close(self) -> None:
-        """Nothing is held open here."""
+        """Close the connection that notifies the relay."""
+        self._notifier.close()
 
 
 class PostgresSession:

@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,13 @@ class SqliteStore:
                 return None
             self._leased = True
         return _SqliteLease(self)
+
+    def wake_relay(self) -> None:
+        """Nobody else is there to be told."""
+
+    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Nobody else is there to be heard."""
+        return lambda: None
 
     def migrate(self, *folders: Path) -> None:
         """Bring the schema up to date. See `Store`."""
