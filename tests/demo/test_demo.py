@@ -1,0 +1,85 @@
+"""The demo itself, on a real broker with all services: it shows every outcome, and leaves no process behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shopkit.demo.scenarios import SCENARIOS
+
+pytestmark = pytest.mark.servers
+WARM_SECONDS = 15
+
+
+@contextmanager
+def demo(folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Give a running demo with a broker of its own; end it if the test did not."""
+    environment = {**os.environ, "MILLRACE_RUN_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
+    environment.pop("MILLRACE_KAFKA_BOOTSTRAP", None)
+    command = [sys.executable, "-m", "shopkit.demo"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Return the command lines of processes that name the demo's folder."""
+    found = (each.info for each in psutil.process_iter(["cmdline", "environ", "pid"]) if each.pid != os.getpid())
+    return [
+        " ".join(info["cmdline"] or ())
+        for info in found
+        if str(folder) in " ".join(info["cmdline"] or ()) or str(folder) in (info["environ"] or {}).get("MILLRACE_RUN_DIR", "")
+    ]
+
+
+def test_the_demo_shows_every_outcome_and_stops_everything(tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    for number, scenario in enumerate(SCENARIOS, start=1):
+        assert f"{number}. {scenario.title}" in output
+    for title in ("Orders", "Payments", "Stock", "Shipments", "Notifications", "Analytics"):
+        assert f"\n{title}" in output
+    assert f"all {len(SCENARIOS)} orders ended as they have to" in output
+    first = re.search(r"first order finished ([\d.]+) s after the start", output)
+    assert first is not None
+    assert float(first[1]) < WARM_SECONDS
+    assert left_behind(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "signals"),
+    [
+        ("starting Kafka", [signal.SIGINT]),
+        ("creating topics", [signal.SIGTERM]),
+        ("serves at", [signal.SIGINT]),
+        ("1. Happy path", [signal.SIGINT]),
+        ("6. Customer cancels", [signal.SIGINT, signal.SIGINT]),
+        ("stopping the services", [signal.SIGINT]),
+    ],
+)
+def test_ctrl_c_at_any_moment_leaves_no_process(tmp_path: Path, moment: str, signals: list[signal.Signals]) -> None:
+    with demo(tmp_path) as process:
+        assert process.stdout is not None
+        seen = ""
+        for line in process.stdout:
+            seen += line
+            if moment in line:
+                break
+        for each in signals:
+            process.send_signal(each)
+        rest, _ = process.communicate(timeout=60)
+    assert process.returncode == (0 if moment.startswith("stopping") else 130), seen + rest
+    assert left_behind(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
