@@ -1,0 +1,1 @@
+"""Notification's read models and mailers."""

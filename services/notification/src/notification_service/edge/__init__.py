@@ -1,0 +1,1 @@
+"""How notification is called over gRPC."""
