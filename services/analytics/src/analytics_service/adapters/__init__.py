@@ -1,0 +1,1 @@
+"""Analytics' query models: how they are written, and how they are read."""

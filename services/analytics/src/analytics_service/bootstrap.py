@@ -1,0 +1,40 @@
+"""Joins analytics' parts."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from analytics_service.adapters.read_model import ReadModel
+from analytics_service.adapters.reads import SqlReads
+from analytics_service.application.record import ORDER_STATUSES, SHIPPING_STATUSES, RecordOrder, RecordShipping
+from analytics_service.domain.timeline import TIMELINE
+from analytics_service.edge.servicer import AnalyticsServicer
+from millrace.cqrs.registry import TypeRegistry
+from millrace.decision import Handler
+from millrace.edge.server import RpcService
+from millrace.pipeline.queries import Queries
+from shop.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
+from shopkit.service import Commands, Parts
+
+RPC_NAME = "shop.analytics.v1.AnalyticsService"
+
+
+def parts() -> Parts:
+    """Return what is analytics' own."""
+    handlers: Mapping[type, Handler] = {
+        **dict.fromkeys(ORDER_STATUSES, RecordOrder()),
+        **dict.fromkeys(SHIPPING_STATUSES, RecordShipping()),
+    }
+
+    def rpc(_: Commands, queries: Queries) -> Sequence[RpcService]:
+        servicer = AnalyticsServicer(SqlReads(queries))
+        return [RpcService(RPC_NAME, lambda server: add_AnalyticsServiceServicer_to_server(servicer, server))]
+
+    return Parts(
+        name="analytics",
+        stream_types=(TIMELINE,),
+        handlers=handlers,
+        registry=TypeRegistry([*ORDER_STATUSES, *SHIPPING_STATUSES]),
+        rpc=rpc,
+        projections=(ReadModel(),),
+        migrations=Path(__file__).parent / "migrations",
+    )
