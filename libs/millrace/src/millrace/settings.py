@@ -175,10 +175,15 @@ class KafkaSettings:
 
     @staticmethod
     def read(environment: Environment) -> KafkaConfig:
-        """Read MILLRACE_KAFKA_BOOTSTRAP and MILLRACE_KAFKA_SECURITY_*."""
+        """Read MILLRACE_KAFKA_BOOTSTRAP, MILLRACE_KAFKA_SECURITY_* and MILLRACE_KAFKA_SESSION_TIMEOUT_SECONDS."""
         bootstrap = environment.text(_KAFKA_VARIABLES["bootstrap"]) or _NO_KAFKA.bootstrap
         rest = {name: environment.text(variable, "") for name, variable in _KAFKA_VARIABLES.items() if name != "bootstrap"}
         given: dict[str, Any] = {name: value for name, value in rest.items() if value}
+        session = environment.number(
+            "MILLRACE_KAFKA_SESSION_TIMEOUT_SECONDS", _NO_KAFKA.session_timeout_seconds, least=1.0, most=300.0
+        )
+        if session is not None:
+            given["session_timeout_seconds"] = session
         try:
             return KafkaConfig(bootstrap, **given)
         except Invalid as invalid:

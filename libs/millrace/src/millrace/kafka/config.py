@@ -25,6 +25,7 @@ class KafkaConfig:
 
     `bootstrap` is `host:port[,host:port...]`; the files are PEM. `message_timeout_seconds` bounds how long a message that was
     handed to the client may still be delivered, and so how long an outbox relay waits before it takes over from another.
+    `session_timeout_seconds` is how long a consumer that was killed is waited for before others get its partitions.
     """
 
     bootstrap: str
@@ -37,6 +38,7 @@ class KafkaConfig:
     sasl_username: str = ""
     sasl_password: str = field(default="", repr=False)
     message_timeout_seconds: float = 5.0
+    session_timeout_seconds: float = 10.0
 
     def __post_init__(self) -> None:
         violations = [*self._address_faults(), *self._file_faults(), *self._sasl_faults()]
@@ -78,6 +80,8 @@ class KafkaConfig:
         """Return settings under which only explicit commits move the group, and a rebalance moves only what has to move."""
         return self.client_settings() | {
             "group.id": group,
+            "session.timeout.ms": round(self.session_timeout_seconds * 1000),
+            "heartbeat.interval.ms": round(min(self.session_timeout_seconds / 3, 3.0) * 1000),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "partition.assignment.strategy": "cooperative-sticky",
@@ -99,6 +103,8 @@ class KafkaConfig:
             )
         if self.message_timeout_seconds <= 0:
             faults.append(FieldViolation("message_timeout_seconds", "must be above 0"))
+        if self.session_timeout_seconds < 1:
+            faults.append(FieldViolation("session_timeout_seconds", "must be at least 1"))
         return faults
 
     def _file_faults(self) -> list[FieldViolation]:
