@@ -131,8 +131,8 @@ def test_a_watched_order_is_told_once_for_each_change_until_it_is_final(shop: An
     result = millrace("orders", "watch", ORDER)
     assert result.exit_code == 0, result.output
     assert [line.split() for line in result.stdout.splitlines()] == [
+        ["+0.000", "s", "order", "pending"],
         ["+0.010", "s", "charge_payment", "requested"],
-        ["+0.250", "s", "order", "pending"],
         ["+0.200", "s", "charge_payment", "done"],
         ["+0.250", "s", "order", "completed", "delayed"],
     ]

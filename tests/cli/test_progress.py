@@ -26,9 +26,26 @@ def test_a_step_that_began_and_ended_between_two_updates_is_told_as_both() -> No
     )
     waiting = rpc.SagaStep(name="stock", state=rpc.SAGA_STEP_STATE_WAITING)
     assert OrderProgress().update(update(OrderStatus.ORDER_STATUS_PENDING, 80, done, waiting)) == [
+        Happening(0.0, "", "pending"),
         Happening(0.005, "payment", "requested"),
         Happening(0.08, "payment", "done"),
-        Happening(0.08, "", "pending"),
+    ]
+
+
+def test_a_step_that_was_done_and_undone_between_two_updates_is_told_as_both() -> None:
+    undone = rpc.SagaStep(
+        name="payment", state=rpc.SAGA_STEP_STATE_COMPENSATED, attempts=1, requested_at=moment(5), finished_at=moment(140)
+    )
+    short = rpc.SagaStep(
+        name="stock", state=rpc.SAGA_STEP_STATE_REFUSED, attempts=1, requested_at=moment(60), finished_at=moment(70), detail="2"
+    )
+    assert OrderProgress().update(update(OrderStatus.ORDER_STATUS_CANCELLED, 140, undone, short, reason="short")) == [
+        Happening(0.005, "payment", "requested"),
+        Happening(0.06, "payment", "done"),
+        Happening(0.06, "stock", "requested"),
+        Happening(0.07, "stock", "refused", "2"),
+        Happening(0.14, "payment", "compensated"),
+        Happening(0.14, "", "cancelled", "short"),
     ]
 
 

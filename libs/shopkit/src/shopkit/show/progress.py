@@ -1,6 +1,8 @@
 """Turns the updates of one watched order into what happened since the update before. Pure: the CLI and the demo print it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -9,7 +11,12 @@ from shop.order.v1.order_service_pb2 import Order, SagaStep, SagaStepState, Watc
 from shopkit.show.words import enum_word
 
 _FINAL = (OrderStatus.ORDER_STATUS_COMPLETED, OrderStatus.ORDER_STATUS_CANCELLED)
-_UNASKED = (SagaStepState.SAGA_STEP_STATE_WAITING, SagaStepState.SAGA_STEP_STATE_SKIPPED)
+_QUIET = (
+    SagaStepState.SAGA_STEP_STATE_WAITING,
+    SagaStepState.SAGA_STEP_STATE_SKIPPED,
+    SagaStepState.SAGA_STEP_STATE_REQUESTED,
+)
+_UNDOING = (SagaStepState.SAGA_STEP_STATE_COMPENSATING, SagaStepState.SAGA_STEP_STATE_COMPENSATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,33 +43,35 @@ class OrderProgress:
 
     def update(self, update: WatchOrderResponse) -> list[Happening]:
         """Return what changed since the last update, in the order of time; an update that is told again gives nothing."""
-        placed = update.order.created_at
+        placed, updated = update.order.created_at, update.order.updated_at
         found: list[Happening] = []
-        for step in update.saga.steps:
-            found += self._step(step, placed, update.order.updated_at)
+        for step, following in zip_longest(update.saga.steps, update.saga.steps[1:], fillvalue=SagaStep()):
+            before = self._steps.get(step.name, SagaStep(state=SagaStepState.SAGA_STEP_STATE_WAITING))
+            found += _changes(before, step, following, placed, updated)
             self._steps[step.name] = step
-        found.sort(key=lambda each: each.after_seconds)
         if update.order.status != self._status:
             self._status = update.order.status
-            word = enum_word(OrderStatus, update.order.status)
+            pending = update.order.status == OrderStatus.ORDER_STATUS_PENDING
+            moment = placed if pending else updated
             late = "delayed" if update.order.delayed else ""
-            found.append(Happening(_since(placed, update.order.updated_at), "", word, update.order.reason or late))
-        return found
+            word = enum_word(OrderStatus, update.order.status)
+            found.insert(0 if pending else len(found), Happening(_since(placed, moment), "", word, update.order.reason or late))
+        return sorted(found, key=lambda each: each.after_seconds)
 
-    def _step(self, step: SagaStep, placed: Timestamp, updated: Timestamp) -> list[Happening]:
-        before = self._steps.get(step.name)
-        known = SagaStepState.SAGA_STEP_STATE_WAITING if before is None else before.state
-        found: list[Happening] = []
-        if step.attempts > (0 if before is None else before.attempts):
-            again = step.attempts > 1
-            moment = updated if again else step.requested_at
-            found.append(Happening(_since(placed, moment), step.name, "requested", f"attempt {step.attempts}" if again else ""))
-        if step.state == known or step.state in (*_UNASKED, SagaStepState.SAGA_STEP_STATE_REQUESTED):
-            return found
-        undoing = step.state == SagaStepState.SAGA_STEP_STATE_COMPENSATING
-        moment = updated if undoing or not step.HasField("finished_at") else step.finished_at
-        found.append(Happening(_since(placed, moment), step.name, enum_word(SagaStepState, step.state), step.detail))
-        return found
+
+def _changes(before: SagaStep, step: SagaStep, following: SagaStep, placed: Timestamp, updated: Timestamp) -> Iterator[Happening]:
+    if step.attempts > before.attempts:
+        again = step.attempts > 1
+        moment = updated if again else step.requested_at
+        yield Happening(_since(placed, moment), step.name, "requested", f"attempt {step.attempts}" if again else "")
+    if step.state == before.state or step.state in _QUIET:
+        return
+    if step.state in _UNDOING and before.state in _QUIET and following.attempts:
+        # It was done and undone between two updates: its answer was what the following step was asked for upon.
+        yield Happening(_since(placed, following.requested_at), step.name, "done")
+    undoing = step.state == SagaStepState.SAGA_STEP_STATE_COMPENSATING
+    moment = updated if undoing or not step.HasField("finished_at") else step.finished_at
+    yield Happening(_since(placed, moment), step.name, enum_word(SagaStepState, step.state), step.detail)
 
 
 def _since(placed: Timestamp, moment: Timestamp) -> float:
