@@ -16,7 +16,7 @@ _PERCENTILES = (50, 95, 99, 100)
 # Sums of int64 may not fit int64, which makes both databases refuse: high and low parts are added up apart.
 _PART = 1_000_000_000
 _MOST_REASONS = 100
-_DECODERS = {kind.__name__: msgspec.json.Decoder(kind) for kind in (OrderRecorded, ShippingRecorded)}
+_ORDER, _SHIPPING = msgspec.json.Decoder(OrderRecorded), msgspec.json.Decoder(ShippingRecorded)
 
 
 class SqlReads:
@@ -92,6 +92,9 @@ def _percentile(sql: Sql, percent: int, count: int) -> timedelta:
 
 
 def _view(stored: StoredEvent) -> EventView:
-    event: OrderRecorded | ShippingRecorded = _DECODERS[stored.type].decode(stored.data)
-    sequence = event.sequence if isinstance(event, OrderRecorded) else 0
-    return EventView(stored.cursor, event.order_id, sequence, event.record, from_micros(stored.recorded_at))
+    recorded_at = from_micros(stored.recorded_at)
+    if stored.type == OrderRecorded.__name__:
+        order = _ORDER.decode(stored.data)
+        return EventView(stored.cursor, order.order_id, order.sequence, order.record, recorded_at)
+    shipping = _SHIPPING.decode(stored.data)
+    return EventView(stored.cursor, shipping.order_id, 0, shipping.record, recorded_at)

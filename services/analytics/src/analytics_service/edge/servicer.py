@@ -55,7 +55,7 @@ class AnalyticsServicer(AnalyticsServiceServicer):
 
 
 def _stats(found: SagaStats) -> pb.GetSagaStatsResponse:
-    p50, p95, p99, longest = [_duration(time) for time in found.durations] or [None] * 4
+    p50, p95, p99, longest = (_duration(time) for time in found.durations) if found.durations else (None,) * 4
     return pb.GetSagaStatsResponse(
         running=found.running,
         completed=found.completed,
