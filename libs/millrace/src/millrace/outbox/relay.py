@@ -95,7 +95,7 @@ class Relay:
             if clean:
                 lease.release()
             else:
-                lease.session.close()
+                lease.abandon()
 
     def _follow(self) -> None:
         """Pass on to the relay that leads, in another process, that there is something to publish; until it is time to try to lead."""

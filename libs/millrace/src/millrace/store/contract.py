@@ -64,6 +64,9 @@ class Lease(Protocol):
     def release(self) -> None:
         """Give it back, and record that nothing is under way."""
 
+    def abandon(self) -> None:
+        """Give it back while messages may still be under way, so that a successor waits."""
+
 
 class Store(Protocol):
     """A database. Safe to share between threads; its sessions are not."""

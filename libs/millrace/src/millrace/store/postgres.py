@@ -155,6 +155,10 @@ class _PostgresLease:
             tx.sql.execute("UPDATE relay_exit SET clean = 1 WHERE id = 1")
         self.session.close()
 
+    def abandon(self) -> None:
+        """Give the lock back with the connection; the exit stays recorded as unclean."""
+        self.session.close()
+
 
 class LeasedSession:
     """A session that does not reconnect: with the connection the lock is gone too."""

@@ -19,6 +19,7 @@ class SqliteStore:
         self._path = path
         self._turn = threading.RLock()
         self._leased = False
+        self._migrated: set[Path] = set()
         self._memory = _connect(":memory:") if path is None else None
 
     def session(self) -> Session:
@@ -45,8 +46,9 @@ class SqliteStore:
         if self._memory is not None:
             for folder in (migrations.LIBRARY, *folders):
                 own = folder / "sqlite"
-                for file in sorted((own if own.is_dir() else folder).glob("*.sql")):
+                for file in sorted(set((own if own.is_dir() else folder).glob("*.sql")) - self._migrated):
                     self._memory.executescript(file.read_text())
+                    self._migrated.add(file)
             return
         assert self._path is not None
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,6 +110,10 @@ class _SqliteLease:
         """Give it back."""
         self.session.close()
         self._store.end_lease()
+
+    def abandon(self) -> None:
+        """Give it back. What is under way is this very process's, whose producer knows of it."""
+        self.release()
 
 
 def _connect(path: str) -> sqlite3.Connection:
