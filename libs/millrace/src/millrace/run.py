@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tenacity import AsyncRetrying, retry_if_exception, wait_exponential
+from tenacity import AsyncRetrying, retry_if_exception, retry_if_exception_type, wait_exponential
 
 from millrace.clock import utc_now
 from millrace.edge.server import EdgeServer
+from millrace.errors import TransientError
 from millrace.kafka.config import KafkaConfig
 from millrace.observability.health import Health
 from millrace.outbox.relay import Relay, RelayConfig
@@ -119,8 +120,7 @@ async def _work(service: Service, waiting: "asyncio.Future[object]") -> None:
     service.commands.start()
     reactors.start()
     relay.start()
-    if service.prepare is not None:
-        await service.prepare()
+    await _prepared(service, waiting)
     consumer.start()
     log.info("service started", extra={"service": service.name})
     while not waiting.done():
@@ -133,6 +133,25 @@ async def _work(service: Service, waiting: "asyncio.Future[object]") -> None:
     await reactors.stop()
     await asyncio.to_thread(service.commands.stop)
     await asyncio.to_thread(relay.stop)
+
+
+async def _prepared(service: Service, waiting: "asyncio.Future[object]") -> None:
+    """Prepare the store, as often as it takes while the database is away; give up when the service is to end."""
+    prepare = service.prepare
+    if prepare is None:
+        return
+
+    async def work() -> None:
+        async for attempt in AsyncRetrying(retry=retry_if_exception_type(TransientError), wait=wait_exponential(0.2, 5)):
+            with attempt:
+                await prepare()
+
+    preparing = asyncio.ensure_future(work())
+    await asyncio.wait((preparing, waiting), return_when=asyncio.FIRST_COMPLETED)
+    if preparing.done():
+        preparing.result()
+    else:
+        preparing.cancel()
 
 
 async def _maintain_now(service: Service) -> None:
