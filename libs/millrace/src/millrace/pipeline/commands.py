@@ -7,6 +7,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -44,7 +45,7 @@ class CommandThread:
         self._thread = threading.Thread(target=self._run, name="commands")
 
     def every_second(self, sweep: Callable[[Session], None]) -> None:
-        """Call `sweep` about once a second, between batches, with the thread's session."""
+        """Call `sweep` about once a second, also under load, between batches, with the thread's session."""
         self._sweeps.append(sweep)
 
     def start(self) -> None:
@@ -73,14 +74,16 @@ class CommandThread:
         self._queue.put(_Waiting(source, None, None))
 
     def _run(self) -> None:
+        next_sweep = 0.0
         while True:
             waiting, ended = self._next()
             if waiting:
                 self._decide(waiting)
-            elif not ended:
-                self._sweep()
             if ended:
                 break
+            if time.monotonic() >= next_sweep:
+                self._sweep()
+                next_sweep = time.monotonic() + _IDLE_SECONDS
         self._session.close()
 
     def _next(self) -> tuple[list[_Waiting], bool]:

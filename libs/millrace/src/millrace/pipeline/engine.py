@@ -45,7 +45,7 @@ class EngineConfig:
     group: str
     source: str
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    effect_lease: timedelta = timedelta(seconds=60)
+    effect_lease: timedelta = timedelta(seconds=10)
     max_message_bytes: int = 1_000_000
 
 

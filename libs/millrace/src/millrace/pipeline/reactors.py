@@ -29,6 +29,7 @@ Reactor: TypeAlias = Callable[[Any, str], Awaitable[object]]
 called again; any other error is logged and retried more slowly, since nobody else can finish the effect."""
 
 _SWEEP_LIMIT = 500
+_FIRST_SWEEP_LIMIT = 20_000
 _HEADERS = msgspec.json.Decoder(dict[str, str])
 
 
@@ -48,6 +49,7 @@ class Reactors:
         self._tasks: set[asyncio.Task[None]] = set()
         self._held: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._first_sweep = True
 
     def start(self) -> None:
         """Take effects from now on, and look every second for those whose process died."""
@@ -74,7 +76,11 @@ class Reactors:
         until = now + duration_micros(self._engine.config.effect_lease)
         with session.transaction() as tx:
             tx.effects.extend(list(self._held), until)
-            found = tx.effects.lease(self._engine.group, now, until, _SWEEP_LIMIT)
+            # A store that one process has to itself: whoever holds a lease at the start is dead.
+            orphaned = self._first_sweep and not tx.sql.for_update
+            limit = _FIRST_SWEEP_LIMIT if orphaned else _SWEEP_LIMIT
+            found = tx.effects.lease(self._engine.group, until if orphaned else now, until, limit)
+        self._first_sweep = False
         if found:
             loop.call_soon_threadsafe(self._submit, found)
 
