@@ -54,6 +54,10 @@ class Environment:
         checks = [validate.Length(min=1, error="must not be empty")] if default is _REQUIRED else None
         return self._env.str(name, default, validate=checks)
 
+    def secret(self, name: str, default: str = "") -> Secret:
+        """Read a secret."""
+        return Secret(self._env.str(name, default) or "")
+
     def whole(self, name: str, default: int = _REQUIRED, *, least: int = 1, most: int | None = None) -> int:
         """Read a whole number within limits."""
         return self._env.int(name, default, validate=validate.Range(min=least, max=most))

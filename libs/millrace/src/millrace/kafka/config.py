@@ -87,6 +87,8 @@ class KafkaConfig:
             "partition.assignment.strategy": "cooperative-sticky",
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
+            "session.timeout.ms": 6_000,
+            "heartbeat.interval.ms": 1_000,
             "fetch.wait.max.ms": 100,
             "queued.max.messages.kbytes": 16_384,
         }
