@@ -81,14 +81,12 @@ class KafkaConfig:
         return self.client_settings() | {
             "group.id": group,
             "session.timeout.ms": round(self.session_timeout_seconds * 1000),
-            "heartbeat.interval.ms": round(min(self.session_timeout_seconds / 3, 3.0) * 1000),
+            "heartbeat.interval.ms": round(min(self.session_timeout_seconds / 3, 1.0) * 1000),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "partition.assignment.strategy": "cooperative-sticky",
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
-            "session.timeout.ms": 6_000,
-            "heartbeat.interval.ms": 1_000,
             "fetch.wait.max.ms": 100,
             "queued.max.messages.kbytes": 16_384,
         }

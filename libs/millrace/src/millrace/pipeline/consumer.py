@@ -33,7 +33,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ConsumerConfig:
-    """What one service reads. `reply_topics` are those whose messages can make a timer superfluous."""
+    """What one service reads. `reply_topics` are those whose messages can make a timer superfluous.
+
+    With `max_parked` messages parked nothing more is read until some are released: failing messages must not fill the database.
+    """
 
     topics: Sequence[str]
     reply_topics: Sequence[str] = ()
@@ -42,6 +45,7 @@ class ConsumerConfig:
     sweep_seconds: float = 0.25
     commit_seconds: float = 1.0
     away_seconds: float = 0.2
+    max_parked: int = 100_000
 
 
 class PipelineConsumer:
@@ -59,6 +63,7 @@ class PipelineConsumer:
         self._stopping = threading.Event()
         self._doubted: set[TopicPart] = set()
         self._paused = False
+        self._full = False
         self._thread = threading.Thread(target=self._run, name="consumer")
         self._next_sweep = self._next_commit = self._next_claim = 0.0
         self._uncommitted = False
@@ -103,6 +108,7 @@ class PipelineConsumer:
         if now >= self._next_sweep:
             self._next_sweep = now + self._config.sweep_seconds
             due_keys, timers = self._until_database(consumer, lambda: self._due.find(self._assignment)) or ((), ())
+            self._heed_parked(consumer)
         if records or due_keys or timers:
             self._process(consumer, records, due_keys, timers)
         if self._uncommitted and time.monotonic() >= self._next_commit:
@@ -183,7 +189,21 @@ class PipelineConsumer:
         self._paused = True
         consumer.pause(consumer.assignment())
 
+    def _heed_parked(self, consumer: Consumer) -> None:
+        """Stop reading while too much is parked; go on once there is room."""
+        full = self._due.parked >= self._config.max_parked
+        if full and not self._full:
+            log.error("too many messages are parked, reading stops", extra={"parked": self._due.parked})
+            self._pause(consumer)
+        if self._full and not full:
+            log.info("reading goes on", extra={"parked": self._due.parked})
+            self._full = False
+            self._resume(consumer)
+        self._full = full
+
     def _resume(self, consumer: Consumer) -> None:
+        if self._full:
+            return
         self._paused = False
         held = [TopicPartition(*part) for part in self._assignment.held]
         consumer.resume(held)
@@ -237,7 +257,10 @@ class PipelineConsumer:
         ]  # fmt: skip
         consumer.incremental_unassign(starts)
         consumer.incremental_assign(starts)
-        consumer.resume(starts)
+        if self._full:
+            consumer.pause(starts)
+        else:
+            consumer.resume(starts)
         self._assignment.claimed(claims)
 
     def _prove(self, consumer: Consumer, parts: Sequence[TopicPart]) -> None:

@@ -36,6 +36,8 @@ class DueWork:
         self._session = session
         self._topics = topics
         self._reply_topics = reply_topics
+        self.parked = 0
+        """How many messages were parked when this was last looked at."""
 
     def find(self, assignment: Assignment) -> tuple[list[str], list[Input]]:
         """Return the parked keys to try again and the timers to fire."""
@@ -44,7 +46,8 @@ class DueWork:
         with self._session.transaction() as tx:
             keys = tx.parked.due_keys(group, now, _LIMIT)
             timers = tx.timers.due(group, now, _LIMIT)
-            self._engine.metrics.parked(tx.parked.count(group))
+            self.parked = tx.parked.count(group)
+        self._engine.metrics.parked(self.parked)
         if timers and self._reply_topics:
             horizon = self._horizon(assignment, now)
             timers = [timer for timer in timers if timer.due_at is not None and timer.due_at <= horizon]
