@@ -39,6 +39,9 @@ def main() -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED
         console.print("interrupted: everything that was started is stopped")
+    except SystemExit:
+        # rich ends a program whose output nobody reads any more, such as `make demo | head`.
+        code = INTERRUPTED
     except (RuntimeError, OSError) as error:
         code = 1
         console.print(Text(f"error: the shop did not start: {error}", style="red"))
@@ -71,9 +74,11 @@ def _running(settings: StackSettings, console: Console) -> Iterator[Stack]:
         finally:
             for each in _SIGNALS:
                 signal.signal(each, signal.SIG_IGN)
-            status.start()
-            say("stopping the services and Kafka")
-            stack.close()
+            try:
+                status.start()
+                say("stopping the services and Kafka")
+            finally:
+                stack.close()
             say("everything is stopped")
 
 

@@ -34,10 +34,7 @@ async def play(shop: Shop, scenario: Scenario, prices: Mapping[str, Money], cons
     """Return the order as its saga left it. Raises CommandFailed if a service refuses or the saga does not end in time."""
     order_id = await _place(shop, scenario, prices)
     console.print(Text(f"  order {order_id}", style="dim"))
-    if scenario.cancels:
-        async with shop.order() as service:
-            await service.CancelOrder(CancelOrderRequest(order_id=order_id, reason="changed my mind"))
-    return await _watch(shop, order_id, console)
+    return await _watch(shop, order_id, console, cancels=scenario.cancels)
 
 
 async def _place(shop: Shop, scenario: Scenario, prices: Mapping[str, Money]) -> str:
@@ -59,7 +56,7 @@ async def _place(shop: Shop, scenario: Scenario, prices: Mapping[str, Money]) ->
             await asyncio.sleep(0.05)
 
 
-async def _watch(shop: Shop, order_id: str, console: Console) -> Order:
+async def _watch(shop: Shop, order_id: str, console: Console, *, cancels: bool) -> Order:
     progress, order = OrderProgress(), Order()
     with console.status("waiting for its next step"):
         async with shop.order() as service:
@@ -67,4 +64,7 @@ async def _watch(shop: Shop, order_id: str, console: Console) -> Order:
                 order = update.order
                 for happening in progress.update(update):
                     console.print(happening_line(happening))
+                if cancels:
+                    await service.CancelOrder(CancelOrderRequest(order_id=order_id, reason="changed my mind"))
+                    cancels = False
     return order

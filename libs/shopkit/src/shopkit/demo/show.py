@@ -36,7 +36,9 @@ async def show(shop: Shop, console: Console, elapsed_seconds: Callable[[], float
             console.print(Text(f"  first order finished {elapsed_seconds():.1f} s after the start", style="bold"))
     console.print()
     holdings, unsettled = await _settled(shop, console, played, before)
-    console.rule("what every service holds", align="left")
+    console.print()
+    console.print(Text("What every service holds", style="bold"))
+    console.print()
     for table in holdings.tables():
         console.print(table)
     return faults + unsettled
@@ -44,9 +46,9 @@ async def show(shop: Shop, console: Console, elapsed_seconds: Callable[[], float
 
 async def _settled(shop: Shop, console: Console, played: dict[str, Scenario], before: list[Stock]) -> tuple[Holdings, list[str]]:
     """Return what the services hold once it is as it has to be, or in the end, with what is wrong."""
-    console.print("waiting for the last parcels and notifications")
     deadline = asyncio.get_running_loop().time() + _SETTLING_SECONDS
-    with console.status("waiting for the last parcels and notifications"):
+    console.print("waiting for the last parcels and notifications")
+    with console.status("not all are there yet"):
         while True:
             holdings = await read_holdings(shop)
             faults = holding_faults(played, before, holdings)

@@ -56,7 +56,14 @@ class OrderProgress:
             late = "delayed" if update.order.delayed else ""
             word = enum_word(OrderStatus, update.order.status)
             found.insert(0 if pending else len(found), Happening(_since(placed, moment), "", word, update.order.reason or late))
-        return sorted(found, key=lambda each: each.after_seconds)
+        return sorted(found, key=_moment)
+
+
+def _moment(happening: Happening) -> tuple[float, int]:
+    """Order by time, and at one time causes before effects: answers and requests, then undoing, then the order itself."""
+    if not happening.step and happening.state != "pending":
+        return happening.after_seconds, 2
+    return happening.after_seconds, int(happening.state == "compensating")
 
 
 def _changes(before: SagaStep, step: SagaStep, following: SagaStep, placed: Timestamp, updated: Timestamp) -> Iterator[Happening]:
