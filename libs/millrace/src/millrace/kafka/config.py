@@ -38,7 +38,7 @@ class KafkaConfig:
     sasl_username: str = ""
     sasl_password: str = field(default="", repr=False)
     message_timeout_seconds: float = 5.0
-    session_timeout_seconds: float = 10.0
+    session_timeout_seconds: float = 6.0
 
     def __post_init__(self) -> None:
         violations = [*self._address_faults(), *self._file_faults(), *self._sasl_faults()]
