@@ -12,6 +12,7 @@ from typing import Any
 _CONDITIONS = ("customer_id", "item_id", "amount_minor_at_least")
 _MEMBERS = ("when", "then", "reason", "delay_seconds")
 _LONGEST_DELAY_SECONDS = 3600.0
+_LONGEST_TEXT = 200
 
 
 class Then(StrEnum):
@@ -107,9 +108,9 @@ def _rule(at: str, entry: object, faults: list[str]) -> Rule | None:
 
 
 def _text(at: str, value: object, faults: list[str]) -> str:
-    if isinstance(value, str) and "\x00" not in value:
+    if isinstance(value, str) and len(value) <= _LONGEST_TEXT and (value.isprintable() or not value):
         return value
-    faults.append(f"{at} must be a text without NUL")
+    faults.append(f"{at} must be a text of at most {_LONGEST_TEXT} characters, none of them a control character")
     return ""
 
 

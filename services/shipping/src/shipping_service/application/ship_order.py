@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from millrace.decision import Context, Decision, Effect
-from shipping_service.application.order_messages import check_order
 from shipping_service.domain.booking import BookCarrier, booking_key
 from shipping_service.domain.shipment import SHIPMENTS, BookingRequested, Shipment, Status
 from shop.order.v1.order_messages_pb2 import OrderConfirmedEvent
+from shopkit.content import check_order_event
 
 
 class ShipOrder:
@@ -23,7 +23,7 @@ class ShipOrder:
 
     def decide(self, body: OrderConfirmedEvent, states: Mapping[str, Shipment], context: Context) -> Decision:
         """Ask the carrier, unless it was asked or the order is off. Raises Invalid."""
-        check_order(body)
+        check_order_event(body)
         stream = SHIPMENTS.stream(body.order_id)
         shipment = states[stream]
         if shipment.status is not Status.NONE or body.sequence <= shipment.sequence:
