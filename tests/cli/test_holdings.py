@@ -76,7 +76,7 @@ SAGA = orders.Saga(
         (
             ("saga", "show", ORDER),
             {"GetSaga": orders.GetSagaResponse(saga=SAGA)},
-            ["compensated", "reserve_stock", "refused", "2027-01-15 08:00:00", "3 asked, 2 there"],
+            ["compensated", "reserve_stock", "refused", "08:00:00.000", "3 asked, 2 there"],
         ),
     ],
 )

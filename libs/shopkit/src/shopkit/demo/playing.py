@@ -49,11 +49,15 @@ async def _place(shop: Shop, scenario: Scenario, prices: Mapping[str, Money]) ->
             try:
                 return (await service.PlaceOrder(request)).order_id
             except grpc.aio.AioRpcError as error:
-                # Just started, the order service may not have read the catalogue from Kafka yet.
-                unknown = any(violation.field.endswith(".item_id") for violation in status_violations(error))
-                if not unknown or asyncio.get_running_loop().time() > deadline:
+                if not _catalogue_lacks(error) or asyncio.get_running_loop().time() > deadline:
                     raise
             await asyncio.sleep(0.05)
+
+
+def _catalogue_lacks(error: grpc.aio.AioRpcError) -> bool:
+    """Tell whether the order service, just started, may not have read the catalogue from Kafka yet."""
+    unknown = any(violation.field.endswith(".item_id") for violation in status_violations(error))
+    return unknown or error.code() is grpc.StatusCode.UNAVAILABLE
 
 
 async def _watch(shop: Shop, order_id: str, console: Console, *, cancels: bool) -> Order:

@@ -14,7 +14,7 @@ from shop.order.v1.order_messages_pb2 import OrderStatus
 from shop.order.v1.order_service_pb2 import Order, Saga, SagaStatus, SagaStep, SagaStepState
 from shop.payment.v1.payment_service_pb2 import Payment, PaymentStatus
 from shop.shipping.v1.shipping_service_pb2 import Shipment, ShipmentStatus
-from shopkit.show.words import enum_word, money, moneys, seconds, time
+from shopkit.show.words import enum_word, money, moneys, seconds, time, time_of_day
 
 
 def orders_table(orders: Iterable[Order]) -> Table:
@@ -106,8 +106,8 @@ def saga_table(saga: Saga) -> Table:
         Column("step", lambda each: each.name, whole=True),
         Column("state", lambda each: enum_word(SagaStepState, each.state)),
         Column("attempts", lambda each: each.attempts, right=True),
-        Column("asked (UTC)", lambda each: time(each.requested_at)),
-        Column("answered (UTC)", lambda each: time(each.finished_at)),
+        Column("asked (UTC)", lambda each: time_of_day(each.requested_at)),
+        Column("answered (UTC)", lambda each: time_of_day(each.finished_at)),
         Column("detail", lambda each: each.detail),
     )
     return make_table(f"Saga of order {saga.order_id}: {enum_word(SagaStatus, saga.status)}", columns, saga.steps)

@@ -50,6 +50,11 @@ def time(moment: Timestamp) -> str:
     return moment.ToDatetime(UTC).strftime("%Y-%m-%d %H:%M:%S") if moment.seconds else ""
 
 
+def time_of_day(moment: Timestamp) -> str:
+    """Return a time of day in UTC to the millisecond, empty when there is none."""
+    return moment.ToDatetime(UTC).isoformat(timespec="milliseconds")[11:23] if moment.seconds else ""
+
+
 def seconds(duration: Duration) -> str:
     """Return a duration such as `0.412 s`."""
     return f"{duration.seconds + duration.nanos / 1e9:.3f} s"
