@@ -100,6 +100,10 @@ class Stack:
         """Return the process id of an instance."""
         return self._running[self.instance(service, number).name].pid
 
+    def alive(self, service: str, number: int = 1) -> bool:
+        """Tell whether the process of an instance runs."""
+        return self._running[self.instance(service, number).name].alive
+
     def start(self) -> None:
         """Start everything and return once every service is healthy. Raises ChildDied or TimeoutError with the log's end."""
         self._start_kafka()
