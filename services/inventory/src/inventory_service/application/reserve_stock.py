@@ -26,12 +26,12 @@ class ReserveStock:
     """Decides `ReserveStockCommand`: answers StockReservedEvent or StockShortEvent, and the same again if asked again."""
 
     def streams(self, body: ReserveStockCommand) -> Sequence[str]:
-        """Name the reservation, and the items it is made of."""
+        """Name the reservation, and the items it is made of. Raises Invalid where the command makes no sense: no name of that is looked up."""
+        _check(body)
         return [RESERVATION.stream(body.order_id), *sorted({ITEM.stream(line.item_id) for line in body.items})]
 
     def decide(self, body: ReserveStockCommand, states: Mapping[str, Any], context: Context) -> Decision:
-        """Reserve, refuse, or repeat the answer. Raises Invalid where the command makes no sense."""
-        _check(body)
+        """Reserve, refuse, or repeat the answer."""
         stream = RESERVATION.stream(body.order_id)
         known: ReservationState = states[stream]
         if known.status is not Status.NONE:

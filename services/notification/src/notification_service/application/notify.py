@@ -44,11 +44,12 @@ class Notify:
         self._mail_is_on = mail_is_on
 
     def streams(self, body: OrderEvent | ShippingEvent) -> Sequence[str]:
-        """Name the order's notifications and the customer's contact."""
+        """Name the order's notifications and the customer's contact. Raises Invalid where the content makes no sense."""
+        _check(body)
         return [NOTICES.stream(body.order_id), contact_stream(body.customer_id)]
 
     def decide(self, body: OrderEvent | ShippingEvent, states: Mapping[str, Any], context: Context) -> Decision:
-        """Make the notification of this message, unless it was made. Raises Invalid where the content makes no sense."""
+        """Make the notification of this message, unless it was made."""
         kind, facts = _facts(body)
         stream = NOTICES.stream(body.order_id)
         notices: NoticesState = states[stream]
@@ -69,12 +70,17 @@ class Notify:
         return Decision(events=[(stream, made), (stream, sent)], publish=[told])
 
 
-def _facts(body: OrderEvent | ShippingEvent) -> tuple[Kind, Facts]:
-    """Return what a checked message tells. Raises Invalid where its content makes no sense."""
+def _check(body: OrderEvent | ShippingEvent) -> None:
     if isinstance(body, ShippingScheduledEvent | ShippingDelayedEvent | ShippingFailedEvent | ShippingDeliveredEvent):
         check_shipping_event(body)
+    else:
+        check_order_event(body)
+
+
+def _facts(body: OrderEvent | ShippingEvent) -> tuple[Kind, Facts]:
+    """Return what a checked message tells."""
+    if isinstance(body, ShippingScheduledEvent | ShippingDelayedEvent | ShippingFailedEvent | ShippingDeliveredEvent):
         return SHIPPING_KINDS[type(body)], _shipping_facts(body)
-    check_order_event(body)
     facts = Facts(
         order_id=body.order_id,
         lines=tuple((item.name or item.item_id, item.quantity) for item in body.items),
