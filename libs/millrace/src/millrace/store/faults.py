@@ -1,7 +1,7 @@
 """What a database error means for the batch that met it: by exception class first, then by SQLSTATE or SQLite code.
 
 psycopg's own refusals (a NUL in a string) and refused connections carry no SQLSTATE; sqlite3 raises OverflowError for a number of more
-than 64 bits.
+than 64 bits, and both drivers UnicodeEncodeError for half a surrogate pair.
 """
 
 import sqlite3
@@ -25,7 +25,7 @@ class Fault(Enum):
     """None of these: not for the database layer to judge."""
 
 
-_DATA_CLASSES = ("22", "23")
+_DATA_CLASSES = ("22", "23", "54")  # 54: too long for an index, for instance
 _AGAIN_STATES = ("40001", "40P01")
 _AWAY_CLASSES = ("08", "53", "57", "58")
 _SQLITE_AWAY = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY))
@@ -40,7 +40,7 @@ def classify(error: BaseException) -> Fault:
         return _postgres(error)
     if isinstance(error, sqlite3.Error):
         return _sqlite(error)
-    if isinstance(error, OverflowError):
+    if isinstance(error, OverflowError | UnicodeError):
         return Fault.DATA
     return Fault.BUG
 

@@ -1,4 +1,6 @@
-"""Applies the numbered SQL files of a folder by yoyo, each once, under its lock.
+"""Applies the numbered SQL files of a folder by yoyo, each once, under a lock that the caller holds.
+
+yoyo's own lock is a row, which a process that is killed leaves behind for ever; the stores hold one that ends with its holder.
 
 Files only add (tables, columns with defaults, indexes): the previous version of a service goes on working on the new schema, so that a
 rolling upgrade is possible.
@@ -13,7 +15,10 @@ LIBRARY = Path(__file__).parent / "migrations"
 
 
 def apply(url: str, dialect: str, folders: tuple[Path, ...]) -> None:
-    """Bring a database up to date: the library's tables, then each folder's. A folder may hold one sub-folder a dialect."""
+    """Bring a database up to date: the library's tables, then each folder's. A folder may hold one sub-folder a dialect.
+
+    Called by one process at a time, with yoyo's lock removed.
+    """
     logging.getLogger("yoyo").setLevel(logging.WARNING)
     backend = get_backend(url)
     try:

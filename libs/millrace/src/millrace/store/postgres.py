@@ -13,6 +13,7 @@ from millrace.store.contract import Lease, Session, Transaction
 from millrace.store.sql import PostgresSql
 
 _RELAY_LOCK = 0x6D696C6C72656C61
+_MIGRATION_LOCK = 0x6D696C6C6D696772
 _RELAY_CHANNEL = "millrace_relay"
 _CONNECT_SECONDS = 5
 _LISTEN_SECONDS = 0.5
@@ -83,7 +84,11 @@ class PostgresStore:
     def migrate(self, *folders: Path) -> None:
         """Bring the schema up to date. See `Store`."""
         rest = self._url.partition("://")[2]
-        migrations.apply(f"postgresql+psycopg://{rest}", "postgresql", folders)
+        with psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS) as connection:
+            connection.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
+            if connection.execute("SELECT 1 WHERE to_regclass('yoyo_lock') IS NOT NULL").fetchone():
+                connection.execute("DELETE FROM yoyo_lock")
+            migrations.apply(f"postgresql+psycopg://{rest}", "postgresql", folders)
 
     def close(self) -> None:
         """Close the connection that notifies the relay."""

@@ -3,7 +3,8 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 from millrace.store import migrations
@@ -52,7 +53,10 @@ class SqliteStore:
             return
         assert self._path is not None
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._turn:
+        with self._turn, self._path.with_name(f"{self._path.name}.migration-lock").open("w") as lock:
+            flock(lock, LOCK_EX)
+            with suppress(sqlite3.OperationalError), closing(_connect(str(self._path))) as connection:
+                connection.execute("DELETE FROM yoyo_lock")
             migrations.apply(f"sqlite:///{self._path}", "sqlite", folders)
 
     def close(self) -> None:
