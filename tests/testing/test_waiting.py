@@ -14,7 +14,7 @@ def test_the_value_that_came_true_is_returned() -> None:
 
 
 def test_a_failure_says_what_was_seen() -> None:
-    with pytest.raises(AssertionError, match="not within 0.05 s; last seen: '3 of 5'"):
+    with pytest.raises(AssertionError, match=r"not within 0\.05 s; last seen: '3 of 5'"):
         eventually(lambda: False, 0.05, lambda: "3 of 5")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from millrace.errors import MillraceError, Unavailable
+from millrace.kafka.closing import leave
 from millrace.kafka.config import CLIENT_LOG, KafkaConfig
 from millrace.kafka.records import record_of
 from millrace.message import Record
@@ -109,11 +110,10 @@ class KafkaSubscription:
             self._consumer.seek(TopicPartition(*place, record.offset))
 
     def close(self) -> None:
-        """Commit what is done, then leave the group. Calling it twice does nothing."""
+        """Commit what is done, then leave the group, without waiting for a broker that is away. Calling it twice does nothing."""
         if not self._closed:
             self._closed = True
-            self._commit(self._progress, wait=True)
-            self._consumer.close()
+            leave(self._consumer, lambda: self._commit(self._progress, wait=True))
 
     def _resume_due(self) -> float:
         """Resume the partitions whose delay is over; return the seconds until the next one is due."""
