@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from millrace.clock import utc_now
 from millrace.cqrs.registry import TypeRegistry
@@ -34,12 +34,12 @@ SERVICE = "shop.payment.v1.PaymentService"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def parts(config: Config) -> Parts:
-    """Return what is payment's own."""
+def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY) -> Parts:
+    """Return what is payment's own; `metrics` gets the figures of its calls to the outside."""
     ledger = Ledger(open_store(config.common.store.url.reveal(), "payment gateway"), utc_now)
     rules = RuleBook(config.gateway_rules)
     gateway = SimulatedGateway(ledger, rules, delay_seconds=config.gateway_delay_seconds)
-    reactors = CallGateway(gateway, _caller(config), utc_now)
+    reactors = CallGateway(gateway, _caller(config, metrics), utc_now)
 
     def rpc(commands: Commands, queries: Queries) -> Sequence[RpcService]:
         servicer = PaymentServicer(PaymentTable(queries), rules if config.development else None)
@@ -64,8 +64,8 @@ def parts(config: Config) -> Parts:
     )
 
 
-def _caller(config: Config) -> ExternalCall:
+def _caller(config: Config, metrics: CollectorRegistry) -> ExternalCall:
     """Calls are asked about, not repeated, once their outcome is unknown; the breaker closes again soon, since orders wait."""
     attempt = config.gateway_timeout_seconds
     policy = CallPolicy(attempt_seconds=attempt, total_seconds=3 * attempt, breaker_failures=10, breaker_recovery_seconds=2.0)
-    return ExternalCall("payment-gateway", policy, ExternalMetrics(REGISTRY))
+    return ExternalCall("payment-gateway", policy, ExternalMetrics(metrics))

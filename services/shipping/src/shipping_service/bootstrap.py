@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from millrace.clock import utc_now
 from millrace.cqrs.registry import TypeRegistry
@@ -35,11 +35,11 @@ SERVICE = "shop.shipping.v1.ShippingService"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def parts(config: Config) -> Parts:
-    """Return what is shipping's own."""
+def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY) -> Parts:
+    """Return what is shipping's own; `metrics` gets the figures of its calls to the outside."""
     ledger = Ledger(open_store(config.common.store.url.reveal(), "carrier"), utc_now)
     carrier = SimulatedCarrier(ledger, RuleBook(config.carrier_rules), delay_seconds=config.carrier_delay_seconds)
-    reactors = CallCarrier(carrier, _caller(config), utc_now)
+    reactors = CallCarrier(carrier, _caller(config, metrics), utc_now)
     times = DeliveryTimes(timedelta(seconds=config.delivery_seconds), timedelta(seconds=config.delayed_delivery_seconds))
 
     def rpc(commands: Commands, queries: Queries) -> Sequence[RpcService]:
@@ -66,8 +66,8 @@ def parts(config: Config) -> Parts:
     )
 
 
-def _caller(config: Config) -> ExternalCall:
+def _caller(config: Config, metrics: CollectorRegistry) -> ExternalCall:
     """Calls are asked about, not repeated, once their outcome is unknown; the breaker closes again soon, since orders wait."""
     attempt = config.carrier_timeout_seconds
     policy = CallPolicy(attempt_seconds=attempt, total_seconds=3 * attempt, breaker_failures=10, breaker_recovery_seconds=2.0)
-    return ExternalCall("carrier", policy, ExternalMetrics(REGISTRY))
+    return ExternalCall("carrier", policy, ExternalMetrics(metrics))
