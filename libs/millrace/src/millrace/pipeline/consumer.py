@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, Consumer, KafkaError, KafkaException, TopicPartition
@@ -17,6 +18,7 @@ from tenacity import Retrying, stop_never, wait_exponential
 
 from millrace.errors import PositionLost
 from millrace.inbox.positions import PartitionId
+from millrace.kafka.closing import leave
 from millrace.kafka.config import CLIENT_LOG, KafkaConfig
 from millrace.kafka.records import record_of
 from millrace.kafka.topics import TopicIds
@@ -90,11 +92,12 @@ class PipelineConsumer:
                 )
                 while not self._stopping.is_set():
                     self._turn(consumer)
-                self._commit(consumer, synchronous=True)
             except Exception:
                 log.exception("consumer starts over")
                 self._stopping.wait(1.0)
-            finally:
+            if self._stopping.is_set():
+                leave(consumer, partial(self._commit, consumer, synchronous=True))
+            else:
                 consumer.close()
         self._session.close()
 
