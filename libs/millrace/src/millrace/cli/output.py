@@ -21,7 +21,7 @@ _PIPE_WIDTH = 220
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
-    """One column of a table of T. A `whole` one is never broken over lines: for ids that get copied."""
+    """One column of a table of T. A `whole` one is never broken over lines: for ids that get copied, and for words and figures."""
 
     title: str
     value: Callable[[T], object]
@@ -36,7 +36,9 @@ def console() -> Console:
 
 def make_table(title: str, columns: Sequence[Column[T]], rows: Iterable[T]) -> Table:
     """Return a table with one line for each row, ready to print."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for column in columns:
         table.add_column(column.title, justify="right" if column.right else "left", no_wrap=column.whole, overflow="fold")
     for row in rows:

@@ -44,7 +44,7 @@ def main() -> int:
         code = INTERRUPTED
     except (RuntimeError, OSError) as error:
         code = 1
-        console.print(Text(f"error: the shop did not start: {error}", style="red"))
+        console.print(Text(f"error: the shop did not start: {error}", style="red"), soft_wrap=True)
     if folder is not None and code == 1:
         console.print(f"logs: {folder}", soft_wrap=True)
     elif folder is not None:

@@ -1,6 +1,7 @@
 """Reads what every service holds."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from rich.table import Table
 
@@ -18,6 +19,8 @@ from shop.shipping.v1.shipping_service_pb2 import ListShipmentsRequest, Shipment
 from shopkit.clients import Shop, read_pages
 from shopkit.show import tables
 
+_ID_LENGTH: Final = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
@@ -34,11 +37,11 @@ class Holdings:
     def tables(self) -> list[Table]:
         """Return one table for each service."""
         return [
-            tables.orders_table(self.orders),
-            tables.payments_table(self.payments),
+            tables.orders_table(self.orders, id_length=_ID_LENGTH),
+            tables.payments_table(self.payments, id_length=_ID_LENGTH),
             tables.stock_table(self.stock),
-            tables.shipments_table(self.shipments),
-            tables.notifications_table(self.notifications),
+            tables.shipments_table(self.shipments, id_length=_ID_LENGTH),
+            tables.notifications_table(self.notifications, id_length=_ID_LENGTH),
             tables.summary_table(self.summary, self.stats),
         ]
 

@@ -64,7 +64,7 @@ def show_once(shop: Shop, console: Console, elapsed_seconds: Callable[[], float]
     except CommandFailed as error:
         faults = [str(error)]
     for fault in faults:
-        console.print(Text(f"error: {fault}", style="red"))
+        console.print(Text(f"error: {fault}", style="red"), soft_wrap=True)
     if not faults:
         console.print(Text(f"all {len(SCENARIOS)} orders ended as they have to", style="bold green"))
     return 1 if faults else 0

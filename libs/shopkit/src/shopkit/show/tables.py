@@ -1,6 +1,10 @@
-"""The tables of what each service holds. The CLI prints them one at a time, the demo all at its end."""
+"""The tables of what each service holds. The CLI prints them one at a time, the demo all at its end.
+
+`id_length` cuts the ids of orders, for where they only have to be told apart.
+"""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 from rich.table import Table
@@ -16,26 +20,26 @@ from shop.payment.v1.payment_service_pb2 import Payment, PaymentStatus
 from shop.shipping.v1.shipping_service_pb2 import Shipment, ShipmentStatus
 from shopkit.show.words import enum_word, money, moneys, seconds, time, time_of_day
 
+ID_LENGTH: Final = 36
 
-def orders_table(orders: Iterable[Order]) -> Table:
+
+def orders_table(orders: Iterable[Order], *, id_length: int = ID_LENGTH) -> Table:
     """Return orders, one a line."""
     columns: Sequence[Column[Order]] = (
-        Column("order", lambda each: each.order_id, whole=True),
-        Column("status", lambda each: enum_word(OrderStatus, each.status)),
+        Column("order", lambda each: each.order_id[:id_length], whole=True),
+        Column("status", lambda each: enum_word(OrderStatus, each.status), whole=True),
         Column("items", lambda each: ", ".join(f"{item.quantity} x {item.item_id}" for item in each.items)),
         Column("total", lambda each: money(each.total_amount), right=True, whole=True),
-        Column("delayed", lambda each: "yes" if each.delayed else ""),
-        Column("reason", lambda each: each.reason),
-        Column("created (UTC)", lambda each: time(each.created_at)),
+        Column("reason", lambda each: each.reason or ("delayed" if each.delayed else "")),
     )
     return make_table("Orders", columns, orders)
 
 
-def payments_table(payments: Iterable[Payment]) -> Table:
+def payments_table(payments: Iterable[Payment], *, id_length: int = ID_LENGTH) -> Table:
     """Return payments, one a line."""
     columns: Sequence[Column[Payment]] = (
-        Column("order", lambda each: each.order_id, whole=True),
-        Column("status", lambda each: enum_word(PaymentStatus, each.status)),
+        Column("order", lambda each: each.order_id[:id_length], whole=True),
+        Column("status", lambda each: enum_word(PaymentStatus, each.status), whole=True),
         Column("amount", lambda each: money(each.amount), right=True, whole=True),
         Column("charged", lambda each: money(each.charged), right=True, whole=True),
         Column("refunded", lambda each: money(each.refunded), right=True, whole=True),
@@ -66,26 +70,26 @@ def items_table(items: Iterable[Item]) -> Table:
     return make_table("Items", columns, items)
 
 
-def shipments_table(shipments: Iterable[Shipment]) -> Table:
+def shipments_table(shipments: Iterable[Shipment], *, id_length: int = ID_LENGTH) -> Table:
     """Return shipments, one a line."""
     columns: Sequence[Column[Shipment]] = (
-        Column("order", lambda each: each.order_id, whole=True),
-        Column("status", lambda each: enum_word(ShipmentStatus, each.status)),
-        Column("tracking number", lambda each: each.tracking_number),
-        Column("expected (UTC)", lambda each: time(each.expected_delivery_at)),
+        Column("order", lambda each: each.order_id[:id_length], whole=True),
+        Column("status", lambda each: enum_word(ShipmentStatus, each.status), whole=True),
+        Column("tracking number", lambda each: each.tracking_number, whole=True),
+        Column("expected (UTC)", lambda each: time(each.expected_delivery_at), whole=True),
         Column("reason", lambda each: each.reason),
     )
     return make_table("Shipments", columns, shipments)
 
 
-def notifications_table(notifications: Iterable[Notification]) -> Table:
+def notifications_table(notifications: Iterable[Notification], *, id_length: int = ID_LENGTH) -> Table:
     """Return notifications, one a line."""
     columns: Sequence[Column[Notification]] = (
-        Column("order", lambda each: each.order_id, whole=True),
-        Column("kind", lambda each: enum_word(NotificationKind, each.kind)),
-        Column("channel", lambda each: enum_word(NotificationChannel, each.channel)),
+        Column("order", lambda each: each.order_id[:id_length], whole=True),
+        Column("kind", lambda each: enum_word(NotificationKind, each.kind), whole=True),
+        Column("channel", lambda each: enum_word(NotificationChannel, each.channel), whole=True),
         Column("subject", lambda each: each.subject),
-        Column("sent (UTC)", lambda each: time(each.sent_at)),
+        Column("sent (UTC)", lambda each: time(each.sent_at), whole=True),
     )
     return make_table("Notifications", columns, notifications)
 
@@ -104,7 +108,7 @@ def saga_table(saga: Saga) -> Table:
     """Return a saga's steps in their order, one a line."""
     columns: Sequence[Column[SagaStep]] = (
         Column("step", lambda each: each.name, whole=True),
-        Column("state", lambda each: enum_word(SagaStepState, each.state)),
+        Column("state", lambda each: enum_word(SagaStepState, each.state), whole=True),
         Column("attempts", lambda each: each.attempts, right=True),
         Column("asked (UTC)", lambda each: time_of_day(each.requested_at)),
         Column("answered (UTC)", lambda each: time_of_day(each.finished_at)),
