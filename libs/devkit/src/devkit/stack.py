@@ -110,6 +110,7 @@ class Stack:
         self._say("creating topics")
         create_topics(self.bootstrap)
         self._plan_instances()
+        self._say("starting the services")
         for instance in self.instances:
             self._launch(instance)
         self.wait_serving()
