@@ -62,4 +62,5 @@ def parts(mailer: Mailer, contacts: Sequence[SetContact] = (), metrics: Collecto
         reactors={SendMail: MailReactor(mailer, ExternalCall("mail", _MAIL_POLICY, ExternalMetrics(metrics)))},
         migrations=Path(__file__).parent / "migrations",
         prepare=prepare,
+        at_end=(mailer.close,),
     )

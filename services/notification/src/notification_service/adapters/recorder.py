@@ -17,3 +17,6 @@ class Recorder:
         """See `Mailer`. Never fails."""
         domain = mail.email.rpartition("@")[2]
         log.info("mail kept for the record", extra={"notification_id": mail.id, "mail_domain": domain, "subject": mail.subject})
+
+    def close(self) -> None:
+        """See `Mailer`."""

@@ -53,6 +53,10 @@ class SmtpMailer:
         """See `Mailer`."""
         await asyncio.get_running_loop().run_in_executor(self._threads, self._send, mail)
 
+    def close(self) -> None:
+        """Wait for what is being sent, and end the threads."""
+        self._threads.shutdown()
+
     def _send(self, mail: Mail) -> None:
         with _faults_told():
             kind = smtplib.SMTP_SSL if self._config.tls else smtplib.SMTP

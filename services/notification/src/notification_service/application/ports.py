@@ -37,6 +37,9 @@ class Mailer(Protocol):
         Raises AddressRefused, Unavailable if it was surely not taken, OutcomeUnknown if it may have been.
         """
 
+    def close(self) -> None:
+        """End, once what is being sent is sent."""
+
 
 @dataclass(frozen=True, slots=True)
 class NotificationView:
