@@ -89,7 +89,7 @@ def notifications_table(notifications: Iterable[Notification], *, id_length: int
         Column("kind", lambda each: enum_word(NotificationKind, each.kind), whole=True),
         Column("channel", lambda each: enum_word(NotificationChannel, each.channel), whole=True),
         Column("subject", lambda each: each.subject),
-        Column("sent (UTC)", lambda each: time(each.sent_at), whole=True),
+        Column("sent (UTC)", lambda each: time(each.sent_at)[5:], whole=True),
     )
     return make_table("Notifications", columns, notifications)
 
