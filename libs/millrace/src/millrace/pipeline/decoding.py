@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from millrace.clock import micros
 from millrace.cqrs.registry import TypeRegistry
 from millrace.envelope import decode
-from millrace.errors import PermanentError
+from millrace.errors import PermanentError, Undecodable
 from millrace.inbox.parked import ParkedMessage
 from millrace.message import Record
 from millrace.pipeline.inputs import Input
 
 _NOTHING: Mapping[str, str] = {}
+_MAX_BYTES = 512  # of a key or an id: both are in indexes, which take rows of 2,700 bytes, and a broken byte is written as four
 
 
 class Decoder:
@@ -24,6 +25,8 @@ class Decoder:
         place = f"{record.topic}/{record.partition}/{record.offset}"
         try:
             message = decode(record)
+            if max(len(message.id.encode()), len(record.key or b"")) > _MAX_BYTES:
+                raise Undecodable(f"key or ce_id of more than {_MAX_BYTES} bytes")
             body: object = self._registry.decode(message)
         except PermanentError as fault:
             key = parked.key if parked else _key_text(record, place)
@@ -40,5 +43,7 @@ class Decoder:
 
 
 def _key_text(record: Record, place: str) -> str:
-    """Return the key as text that any database takes, or the record's place where there is none."""
-    return place if record.key is None else record.key.decode(errors="backslashreplace").replace("\x00", "\\0")
+    """Return the key as text that any database takes, or the record's place where there is none or it is too long."""
+    if record.key is None or len(record.key) > _MAX_BYTES:
+        return place
+    return record.key.decode(errors="backslashreplace").replace("\x00", "\\0")

@@ -22,6 +22,7 @@ from millrace.errors import PermanentError, PositionLost, UnknownType
 from millrace.inbox.parked import ParkedMessage
 from millrace.inbox.positions import Move
 from millrace.pipeline.codec import StreamCodec
+from millrace.pipeline.culprits import Findings, Unit, search
 from millrace.pipeline.decoding import Decoder
 from millrace.pipeline.effects import PendingEffect
 from millrace.pipeline.failures import RetryPolicy, dead_letter, park, park_behind
@@ -113,22 +114,17 @@ class Engine:
         Raises PositionLost if a position is not where this worker believes, and database errors that say the database is away: in both
         cases nothing happened.
         """
-        rejected: dict[str, Exception] = {}
+        findings = Findings()
         conflicts = 0
         while True:
             try:
-                run = self._attempt(session, batch, rejected, commit=True)
+                run = self._attempt(session, batch, findings, commit=True)
                 break
             except Exception as error:
                 fault = classify(error)
                 if fault is Fault.AGAIN and conflicts < _MAX_CONFLICTS:
                     conflicts += 1
-                elif fault is Fault.DATA:
-                    found = self._culprits(session, batch, rejected)
-                    if not found.keys() - rejected.keys():
-                        raise
-                    rejected |= found
-                else:
+                elif fault is not Fault.DATA or not self._found_culprits(session, batch, findings):
                     raise
         if run.stage.outbox or run.stage.effects:
             committed = Committed(run.stage.effects, len(run.stage.outbox))
@@ -137,38 +133,31 @@ class Engine:
         self.metrics.batch(run.done, run.retried, run.dead, run.duplicates)
         return run.results
 
-    def _culprits(self, session: Session, batch: Batch, rejected: dict[str, Exception]) -> dict[str, Exception]:
-        """Return the inputs whose content the database refuses, found by trying halves of the batch and rolling back."""
-        try:
-            with suppress(_Rehearsal):
-                self._attempt(session, batch, rejected, commit=False)
-            return {}
-        except Exception as error:
-            if classify(error) is not Fault.DATA:
-                raise
-            if len(batch.inputs) + len(batch.due_keys) == 1:
-                name = batch.inputs[0].id if batch.inputs else f"key {batch.due_keys[0]}"
-                return {name: PermanentError(f"the database refused its content: {type(error).__name__}: {error}")}
-        half, keys = len(batch.inputs) // 2, len(batch.due_keys) // 2
-        if len(batch.inputs) and len(batch.due_keys):
-            parts = Batch(batch.inputs), Batch(due_keys=batch.due_keys)
-        else:
-            parts = (
-                Batch(batch.inputs[:half], due_keys=batch.due_keys[:keys]),
-                Batch(batch.inputs[half:], due_keys=batch.due_keys[keys:]),
-            )
-        found: dict[str, Exception] = {}
-        for part in parts:
-            found |= self._culprits(session, part, {**rejected, **found})
-        return found
+    def _found_culprits(self, session: Session, batch: Batch, findings: Findings) -> bool:
+        """Find the inputs whose content the database refuses; return whether there is something to leave out now."""
 
-    def _attempt(self, session: Session, batch: Batch, rejected: dict[str, Exception], *, commit: bool) -> "_Run":
+        def fault_of(units: Sequence[Unit]) -> Exception | None:
+            part = Batch(
+                [unit for unit in units if isinstance(unit, Input)], due_keys=[unit for unit in units if isinstance(unit, str)]
+            )
+            try:
+                with suppress(_Rehearsal):
+                    self._attempt(session, part, findings, commit=False)
+            except Exception as error:
+                if classify(error) is Fault.DATA:
+                    return error
+                raise
+            return None
+
+        return search([*batch.due_keys, *batch.inputs], fault_of, findings)
+
+    def _attempt(self, session: Session, batch: Batch, findings: Findings, *, commit: bool) -> "_Run":
         now = self._clock()
         with session.transaction() as tx:
             if commit and batch.moves and not tx.positions.advance(self.group, batch.moves):
                 raise PositionLost(f"{self.group} no longer owns what it read")
             stage = Stage(self._registry, self._codec, self._config.source, now, self._config.max_message_bytes)
-            run = _Run(self, tx, stage, rejected)
+            run = _Run(self, tx, stage, findings)
             run.decide(batch)
             run.write()
             if not commit:
@@ -198,11 +187,11 @@ class Engine:
 class _Run:
     """One attempt at one batch."""
 
-    def __init__(self, engine: Engine, tx: Transaction, stage: Stage, rejected: dict[str, Exception]) -> None:
+    def __init__(self, engine: Engine, tx: Transaction, stage: Stage, findings: Findings) -> None:
         self._engine = engine
         self._tx = tx
         self.stage = stage
-        self._rejected = rejected
+        self._findings = findings
         self._now = micros(stage.now)
         self._failed: list[ParkedMessage] = []
         self._retry_effects: list[PendingEffect] = []
@@ -215,12 +204,13 @@ class _Run:
         group, tx = self._engine.group, self._tx
         keys = sorted({source.key for source in batch.inputs} | set(batch.due_keys))
         tx.sql.lock([lock_id(group, key) for key in keys])
-        parked = [self._parked_input(message) for message in tx.parked.run(group, batch.due_keys, self._now)]
+        due = self._findings.to_try(tx.parked.run(group, batch.due_keys, self._now))
+        parked = [self._parked_input(message) for message in due]
         self._blocked = tx.parked.blocked(group, keys)
         work = [*parked, *self._fresh(batch.inputs)]
         wanted: dict[str, Sequence[str]] = {}
         for source in work:
-            if self._rejection(source) is not None:
+            if self._findings.rejection(source) is not None:
                 continue
             with suppress(Exception):
                 wanted[source.id] = self._engine.handler_of(source.body).streams(source.body)
@@ -290,14 +280,14 @@ class _Run:
         return left
 
     def _has_message_id(self, source: Input) -> bool:
-        return source.record is not None and not isinstance(source.body, Exception) and source.id not in self._rejected
+        return source.record is not None and not isinstance(source.body, Exception)
 
     def _parked_input(self, message: ParkedMessage) -> Input:
         return self._engine.decoder.decode(unpack_record(message.record), message)
 
     def _decide_one(self, source: Input, streams: Sequence[str] | None) -> bool:
         try:
-            if (rejection := self._rejection(source)) is not None:
+            if (rejection := self._findings.rejection(source)) is not None:
                 raise rejection
             handler = self._engine.handler_of(source.body)
             names = handler.streams(source.body) if streams is None else streams
@@ -315,11 +305,6 @@ class _Run:
             self._released.append(source.parked)
         self.results[source.id] = Result(decision.reply)
         return True
-
-    def _rejection(self, source: Input) -> Exception | None:
-        """Return why the database refuses this input, if that was found out."""
-        found = self._rejected.get(source.id)
-        return found or (self._rejected.get(f"key {source.key}") if source.parked else None)
 
     def _fail(self, source: Input, error: Exception) -> None:
         self.results[source.id] = Result(error=error)
@@ -360,8 +345,11 @@ class _Run:
             self._postpone(source, self._engine.config.retry.delay_micros(1))
 
     def _postpone(self, source: Input, delay: int) -> None:
+        """Let a timer fire later, unless an earlier input of this batch replaced or cancelled it."""
         timer = source.timer
         assert timer is not None
+        if timer.id in self.stage.timers or timer.id in self.stage.cancelled:
+            return
         self.stage.timers[timer.id] = type(timer)(
             timer.id, timer.key, timer.kind, timer.attempt, timer.delay, self._now + delay, None
         )

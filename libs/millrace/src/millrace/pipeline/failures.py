@@ -66,7 +66,8 @@ def park_behind(source: Input, now: int) -> ParkedMessage:
 
 def describe(error: Exception) -> str:
     """Return an error as one line of bounded length, without what no database column takes."""
-    return f"{type(error).__name__}: {error}".replace("\x00", "\\0")[:_MAX_REASON]
+    text = f"{type(error).__name__}: {error}".replace("\x00", "\\0")
+    return text.encode(errors="backslashreplace").decode()[:_MAX_REASON]
 
 
 def dead_letter(record: Record, group: str, parked: ParkedMessage) -> OutboxRow:
