@@ -42,7 +42,7 @@ class PostgresSql:
         self._cursor = connection.cursor(binary=True)
 
     def execute(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        self._cursor.execute(_for_psycopg(query), parameters)
+        self._cursor.execute(_for_psycopg(query), parameters or {})
         return self._cursor.fetchall() if self._cursor.description else []
 
     def each(self, query: str, columns: Mapping[str, ColumnType], rows: Sequence[Row]) -> list[Row]:
