@@ -5,7 +5,7 @@ Rests on the demo data that the services seed, and on SLOW_GATEWAY for the cance
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import uuid4
 
@@ -148,4 +148,11 @@ CANCELLED = Outcome(
     shipment=ShipmentStatus.SHIPMENT_STATUS_CANCELLED,
     messages=(*_PAID, *_REFUNDED),
 )
+CANCELLED_WITH_STOCK = replace(
+    CANCELLED,
+    name="cancelled with stock",
+    reservation=ReservationStatus.RESERVATION_STATUS_RELEASED,
+    messages=(*_PAID, "ReserveStockCommand", "StockReservedEvent", "ReleaseStockCommand", "StockReleasedEvent", *_REFUNDED),
+)
+"""What a cancellation comes to that was a little later: stock was set aside, or asked for, by then."""
 OUTCOMES: Final = (HAPPY, DELAYED, DECLINED, SHORT, REFUSED, CANCELLED)
