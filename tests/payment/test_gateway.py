@@ -49,15 +49,16 @@ def gateway() -> Iterator[Gateway]:
     rules, ledger = RuleBook([]), Ledger(store, utc_now)
     simulator = SimulatedGateway(ledger, rules, delay_seconds=0.001)
     policy = CallPolicy(attempt_seconds=0.2, total_seconds=1.0, first_pause_seconds=0.001, longest_pause_seconds=0.002)
-    caller = ExternalCall("gateway", policy, ExternalMetrics(CollectorRegistry()))
-    yield Gateway(store, rules, ledger, simulator, CallGateway(simulator, caller, utc_now))
+    figures = ExternalMetrics(CollectorRegistry())
+    callers = ExternalCall("gateway", policy, figures), ExternalCall("gateway-2", policy, figures)
+    yield Gateway(store, rules, ledger, simulator, CallGateway(simulator, *callers, utc_now))
     ledger.close()
 
 
 async def _until_known(ask: Callable[[], Awaitable[Receipt | None]]) -> Receipt:
     async with asyncio.timeout(10):
         while (receipt := await ask()) is None:
-            await asyncio.sleep(0)
+            pass
     return receipt
 
 
@@ -115,6 +116,28 @@ def test_a_gateway_in_trouble_for_too_long_is_given_up_and_can_never_charge_any_
     assert asyncio.run(gateway.calls.charge(given_up, KEY)) == declined
     gateway.rules.replace([])
     assert asyncio.run(gateway.calls.charge(CHARGE, KEY)) == declined
+
+
+def test_many_charges_without_an_answer_are_all_asked_about(gateway: Gateway) -> None:
+    gateway.rules.replace([Rule(Then.TIME_OUT)])
+    keys = [f"charge-{number}" for number in range(30)]
+
+    async def scenario() -> list[CardCharged | CardDeclined]:
+        return list(await asyncio.gather(*(gateway.calls.charge(CHARGE, key) for key in keys)))
+
+    assert all(isinstance(outcome, CardCharged) for outcome in asyncio.run(scenario()))
+    assert len(gateway.rows()) == len(keys)
+
+
+def test_a_charge_that_the_breaker_kept_back_is_not_given_up(gateway: Gateway) -> None:
+    gateway.rules.replace([Rule(Then.FAIL)])
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            asyncio.run(gateway.calls.charge(CHARGE, KEY))
+    gateway.rules.replace([])
+    with pytest.raises(Unavailable, match="not asked again yet"):
+        asyncio.run(gateway.calls.charge(replace(CHARGE, give_up_at=utc_now() - timedelta(seconds=1)), KEY))
+    assert gateway.rows() == []
 
 
 def test_giving_up_a_charge_that_was_made_finds_it(gateway: Gateway) -> None:

@@ -38,7 +38,7 @@ def kinds(told: list[Protobuf]) -> list[type]:
 
 def row(payments: Decider) -> tuple[str, int, int]:
     [found] = payments.rows("SELECT status, charged_minor, refunded_minor FROM payment")
-    return found  # type: ignore[return-value]
+    return found
 
 
 def test_a_charge_is_asked_of_the_gateway_and_answered_once_it_is_known(payments: Decider) -> None:

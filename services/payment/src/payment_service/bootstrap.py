@@ -39,7 +39,7 @@ def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY) -> Parts:
     ledger = Ledger(open_store(config.common.store.url.reveal(), "payment gateway"), utc_now)
     rules = RuleBook(config.gateway_rules)
     gateway = SimulatedGateway(ledger, rules, delay_seconds=config.gateway_delay_seconds)
-    reactors = CallGateway(gateway, _caller(config, metrics), utc_now)
+    reactors = CallGateway(gateway, *_callers(config, metrics), utc_now)
 
     def rpc(commands: Commands, queries: Queries) -> Sequence[RpcService]:
         servicer = PaymentServicer(PaymentTable(queries), rules if config.development else None)
@@ -64,8 +64,9 @@ def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY) -> Parts:
     )
 
 
-def _caller(config: Config, metrics: CollectorRegistry) -> ExternalCall:
-    """Calls are asked about, not repeated, once their outcome is unknown; the breaker closes again soon, since orders wait."""
+def _callers(config: Config, metrics: CollectorRegistry) -> tuple[ExternalCall, ExternalCall]:
+    """Calls are asked about, not repeated, once their outcome is unknown; a breaker closes again soon, since orders wait."""
     attempt = config.gateway_timeout_seconds
     policy = CallPolicy(attempt_seconds=attempt, total_seconds=3 * attempt, breaker_failures=10, breaker_recovery_seconds=2.0)
-    return ExternalCall("payment-gateway", policy, ExternalMetrics(metrics))
+    figures = ExternalMetrics(metrics)
+    return ExternalCall("payment-gateway", policy, figures), ExternalCall("payment-gateway-aftercare", policy, figures)

@@ -39,7 +39,7 @@ def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY) -> Parts:
     """Return what is shipping's own; `metrics` gets the figures of its calls to the outside."""
     ledger = Ledger(open_store(config.common.store.url.reveal(), "carrier"), utc_now)
     carrier = SimulatedCarrier(ledger, RuleBook(config.carrier_rules), delay_seconds=config.carrier_delay_seconds)
-    reactors = CallCarrier(carrier, _caller(config, metrics), utc_now)
+    reactors = CallCarrier(carrier, *_callers(config, metrics), utc_now)
     times = DeliveryTimes(timedelta(seconds=config.delivery_seconds), timedelta(seconds=config.delayed_delivery_seconds))
 
     def rpc(commands: Commands, queries: Queries) -> Sequence[RpcService]:
@@ -66,8 +66,9 @@ def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY) -> Parts:
     )
 
 
-def _caller(config: Config, metrics: CollectorRegistry) -> ExternalCall:
-    """Calls are asked about, not repeated, once their outcome is unknown; the breaker closes again soon, since orders wait."""
+def _callers(config: Config, metrics: CollectorRegistry) -> tuple[ExternalCall, ExternalCall]:
+    """Calls are asked about, not repeated, once their outcome is unknown; a breaker closes again soon, since orders wait."""
     attempt = config.carrier_timeout_seconds
     policy = CallPolicy(attempt_seconds=attempt, total_seconds=3 * attempt, breaker_failures=10, breaker_recovery_seconds=2.0)
-    return ExternalCall("carrier", policy, ExternalMetrics(metrics))
+    figures = ExternalMetrics(metrics)
+    return ExternalCall("carrier", policy, figures), ExternalCall("carrier-aftercare", policy, figures)

@@ -21,9 +21,11 @@ class Caller(Protocol):
 class CallGateway:
     """The reactors of payment: each makes one call, under the effect's id as idempotency key."""
 
-    def __init__(self, gateway: PaymentGateway, caller: Caller, clock: Clock) -> None:
+    def __init__(self, gateway: PaymentGateway, caller: Caller, aftercare: Caller, clock: Clock) -> None:
+        """Find and void by `aftercare`, which has a breaker of its own: that of `caller` is open just when it is needed."""
         self._gateway = gateway
         self._caller = caller
+        self._aftercare = aftercare
         self._clock = clock
 
     async def charge(self, request: ChargeCard, effect_id: str) -> CardCharged | CardDeclined:
@@ -51,7 +53,7 @@ class CallGateway:
         try:
             return await self._caller.call(make)
         except OutcomeUnknown:
-            receipt = await self._caller.call(lambda: self._gateway.find(key))
+            receipt = await self._aftercare.call(lambda: self._gateway.find(key))
             if receipt is None:
                 raise
             return receipt

@@ -28,20 +28,32 @@ class Caller(Protocol):
 class CallCarrier:
     """The reactors of shipping: each makes one call, under the booking's idempotency key."""
 
-    def __init__(self, carrier: Carrier, caller: Caller, clock: Clock) -> None:
+    def __init__(self, carrier: Carrier, caller: Caller, aftercare: Caller, clock: Clock) -> None:
+        """Find, withdraw and recall by `aftercare`, which has a breaker of its own: that of `caller` is open just when it is needed."""
         self._carrier = carrier
         self._caller = caller
+        self._aftercare = aftercare
         self._clock = clock
 
     async def book(self, request: BookCarrier, effect_id: str) -> ParcelBooked | BookingRefused:
-        """Return what became of the booking. Raises TransientError to be called again; past `give_up_at` it is withdrawn instead."""
+        """Return what became of the booking.
+
+        Raises TransientError to be called again. A booking that fails past `give_up_at` is withdrawn; one the breaker kept back is not.
+        """
+        asked = False
+
+        def make() -> Awaitable[Answer]:
+            nonlocal asked
+            asked = True
+            return self._carrier.book(effect_id, request)
+
         try:
-            answer = await self._booked(request, effect_id)
+            answer = await self._made(make, effect_id)
         except (Unavailable, OutcomeUnknown):
-            if self._clock() < request.give_up_at:
+            if not asked or self._clock() < request.give_up_at:
                 raise
             reason = "the carrier cannot be reached"
-            answer = await self._caller.call(lambda: self._carrier.withdraw(effect_id, request.order_id, reason))
+            answer = await self._aftercare.call(lambda: self._carrier.withdraw(effect_id, request.order_id, reason))
         if answer.taken:
             return ParcelBooked(request.order_id, answer.tracking_number, answer.late, answer.reason)
         return BookingRefused(request.order_id, answer.reason)
@@ -49,14 +61,14 @@ class CallCarrier:
     async def recall(self, request: WithdrawBooking, effect_id: str) -> BookingWithdrawn:
         """Return once the parcel is stopped. Raises TransientError to be called again, for as long as it takes."""
         key = booking_key(request.order_id)
-        await self._caller.call(lambda: self._carrier.recall(key, request.order_id, request.reason))
+        await self._aftercare.call(lambda: self._carrier.recall(key, request.order_id, request.reason))
         return BookingWithdrawn(request.order_id)
 
-    async def _booked(self, request: BookCarrier, key: str) -> Answer:
+    async def _made(self, make: Callable[[], Awaitable[Answer]], key: str) -> Answer:
         try:
-            return await self._caller.call(lambda: self._carrier.book(key, request))
+            return await self._caller.call(make)
         except OutcomeUnknown:
-            answer = await self._caller.call(lambda: self._carrier.find(key))
+            answer = await self._aftercare.call(lambda: self._carrier.find(key))
             if answer is None:
                 raise
             return answer
