@@ -6,7 +6,6 @@ For tests, demo and benchmarks: its footprint is small, its data is not replicat
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -156,9 +155,10 @@ class KafkaBroker:
         settings.write_text(_SETTINGS.format(port=self._port, controller_port=self._controller_port, data=data))
         if not (data / "meta.properties").exists():
             words = ["kafka.tools.StorageTool", "format", "--cluster-id", "millrace-devkit-000000", "--config", str(settings)]
-            done = subprocess.run([*_java(jars, *_JVM[2:]), *words], capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                raise RuntimeError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
+            log = self._folder / "format.log"
+            child = self._children.start(ChildSpec(name="kafka-format", argv=[*_java(jars, *_JVM[2:]), *words], log_path=log))
+            if child.process.wait() != 0:
+                raise RuntimeError(f"Kafka's storage could not be formatted:\n{log_tail(log)}")
         return settings
 
 
