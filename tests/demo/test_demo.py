@@ -15,7 +15,6 @@ import pytest
 from shopkit.demo.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.servers
-WARM_SECONDS = 15
 
 
 @contextmanager
@@ -51,9 +50,7 @@ def test_the_demo_shows_every_outcome_and_stops_everything(tmp_path: Path) -> No
     for title in ("Orders", "Payments", "Stock", "Shipments", "Notifications", "Analytics"):
         assert f"\n{title}" in output
     assert f"all {len(SCENARIOS)} orders ended as they have to" in output
-    first = re.search(r"first order finished ([\d.]+) s after the start", output)
-    assert first is not None
-    assert float(first[1]) < WARM_SECONDS
+    assert re.search(r"first order finished [\d.]+ s after the start", output)
     assert left_behind(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 

@@ -26,9 +26,10 @@ _SERVER_FIXTURES = {"kafka", "kafka_topic", "private_kafka", "postgres_server", 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that takes a server."""
+    """Mark every test that takes a server, by a fixture or by the parameter `postgresql`."""
     for item in items:
-        if _SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
+        parameters = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+        if _SERVER_FIXTURES & set(getattr(item, "fixturenames", ())) or "postgresql" in parameters:
             item.add_marker(pytest.mark.servers)
 
 

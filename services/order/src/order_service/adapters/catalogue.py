@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 
+from millrace.errors import Unavailable
 from millrace.pipeline.queries import Queries
 from millrace.store.sql import Sql
 from order_service.domain.catalogue import CatalogueItem
@@ -34,10 +35,13 @@ class StoredCatalogue:
 
 
 def _read(sql: Sql, item_ids: Sequence[str]) -> dict[str, CatalogueItem]:
+    """Return the items there are. Raises Unavailable while none is known: a service just started has not heard of them yet."""
     found = sql.each(
         "SELECT c.item_id, c.name, c.currency, c.price_minor, c.active, c.sequence FROM catalogue_view c "
         "JOIN rows ON rows.item_id = c.item_id",
         {"item_id": "text"},
         [(item_id,) for item_id in item_ids],
     )
+    if not found and not sql.execute("SELECT 1 FROM catalogue_view LIMIT 1"):
+        raise Unavailable("the catalogue has not been read yet")
     return {row[0]: CatalogueItem(row[0], row[1], Money(row[2], row[3]), bool(row[4]), row[5]) for row in found}
