@@ -107,9 +107,8 @@ class Bench:
 
     def sent(self) -> list[Sent]:
         """Take what waits in the outbox."""
-        rows = self.rows("SELECT topic, payload, headers FROM outbox ORDER BY id")
-        self.rows("DELETE FROM outbox")
-        return [_sent(topic, payload, headers) for topic, payload, headers in rows]
+        rows = self.rows("DELETE FROM outbox RETURNING id, topic, payload, headers")
+        return [_sent(topic, payload, headers) for _, topic, payload, headers in sorted(rows)]
 
     def rows(self, query: str) -> list[Row]:
         """Run one statement on the store."""
