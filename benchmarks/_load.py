@@ -69,7 +69,12 @@ class FinalOrders:
 
     def _run(self, bootstrap: str) -> None:
         consumer = Consumer(
-            {"bootstrap.servers": bootstrap, "group.id": f"bench-{uuid4()}", "auto.offset.reset": "earliest", "fetch.wait.max.ms": 50}
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": f"bench-{uuid4()}",
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 50,
+            }
         )
         consumer.subscribe(_FINAL_TOPICS, on_assign=lambda *_: self._ready.set())
         while not self._stopping.is_set():
@@ -157,7 +162,6 @@ def unfinished_sagas(store_url: str) -> int:
             "count(*) FILTER (WHERE type IN ('SagaCompleted', 'SagaCompensated')) FROM event"
         ).fetchone()
     return int(row[0]) if row else 0
-
 
 
 def rss_mb(pid: int) -> float:
