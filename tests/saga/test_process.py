@@ -235,8 +235,8 @@ def test_a_reply_that_comes_after_its_step_was_given_up_changes_nothing(saga: Ru
         assert saga.reply(late).events == []
     saga.reply(RELEASED)
     assert saga.status() is SagaStatus.COMPENSATED
-    for late in (RESERVED, RELEASED, SHORT):
-        assert saga.reply(late).events == []
+    for later in (RESERVED, RELEASED, SHORT):
+        assert saga.reply(later).events == []
 
 
 def test_a_reply_before_the_start_and_one_to_a_step_not_asked_for_change_nothing() -> None:
