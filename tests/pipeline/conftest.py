@@ -161,7 +161,7 @@ class World:
     def __init__(self, store: Store, url: str) -> None:
         self.store = store
         self.url = url
-        self.clock = SkippingClock()
+        self.clock: Any = SkippingClock()
         self.scripts: dict[str, Script] = {}
         self.session: Session = store.session()
         self.retry = RetryPolicy(3, timedelta(seconds=1), timedelta(seconds=60))
@@ -170,7 +170,9 @@ class World:
         with self.session.transaction() as tx:
             tx.sql.execute("CREATE TABLE model (stream text NOT NULL, note text NOT NULL UNIQUE, doubled bigint NOT NULL)")
 
-    def new_engine(self, accounts: StreamType[Any] = ACCOUNTS, registry: TypeRegistry | None = None, **config: Any) -> Engine:
+    def new_engine(
+        self, accounts: StreamType[Any] = ACCOUNTS, registry: TypeRegistry | None = None, group: str = GROUP, **config: Any
+    ) -> Engine:
         handlers = Handlers(
             [accounts],
             {
@@ -178,7 +180,7 @@ class World:
                 Called: OnCalled(self.scripts),
             },
         )  # fmt: skip
-        settings = EngineConfig(GROUP, "/accounts", self.retry, **config)
+        settings = EngineConfig(group, "/accounts", self.retry, **config)
         types = registry or TypeRegistry.from_modules(payment)
         return Engine(settings, handlers, types, [ReadModel()], self.clock)
 
