@@ -9,9 +9,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-
-from tenacity import Retrying, stop_never, wait_exponential
 
 from millrace.errors import Unavailable
 from millrace.observability.health import Health
@@ -42,6 +41,7 @@ class CommandThread:
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._sweeps: list[Callable[[Session], None]] = []
+        self._kept: list[_Waiting] = []
         self._thread = threading.Thread(target=self._run, name="commands")
 
     def every_second(self, sweep: Callable[[Session], None]) -> None:
@@ -77,8 +77,9 @@ class CommandThread:
         next_sweep = 0.0
         while True:
             waiting, ended = self._next()
-            if waiting:
-                self._decide(waiting)
+            if waiting or self._kept:
+                kept, self._kept = self._kept, []
+                self._decide([*kept, *waiting])
             if ended:
                 break
             if time.monotonic() >= next_sweep:
@@ -114,7 +115,7 @@ class CommandThread:
         self._answer(live, results)
 
     def _refused(self, live: Sequence[_Waiting], error: Exception) -> None:
-        """The batch as a whole did not commit: callers are told, outcomes of effects are kept and tried again."""
+        """The batch as a whole did not commit: callers are told, outcomes of effects are kept for the next batch, a second later at most."""
         fault = classify(error)
         away = fault in (Fault.AWAY, Fault.AGAIN)
         if away:
@@ -123,18 +124,8 @@ class CommandThread:
             log.error("commands failed", exc_info=error)
         answer = Result(error=Unavailable("the database is away") if away else error)
         self._answer(live, {item.source.id: answer for item in live if item.future})
-        kept = [item for item in live if item.future is None]
-        if not kept or self._stopping.is_set():
-            return
         if away:
-            for attempt in Retrying(stop=stop_never, wait=wait_exponential(0.2, 5), sleep=self._pause):
-                with attempt:
-                    if self._stopping.is_set():
-                        return
-                    self._engine.process(self._session, Batch([item.source for item in kept]))
-
-    def _pause(self, seconds: float) -> None:
-        self._stopping.wait(seconds)
+            self._kept = [item for item in live if item.future is None]
 
     def _answer(self, live: Sequence[_Waiting], results: dict[str, Result]) -> None:
         """Wake every caller, with one call into each event loop."""
@@ -143,7 +134,8 @@ class CommandThread:
             if item.future is not None and item.loop is not None:
                 loops.setdefault(item.loop, []).append((item.future, results[item.source.id]))
         for loop, answers in loops.items():
-            loop.call_soon_threadsafe(_resolve, answers)
+            with suppress(RuntimeError):  # a loop that has ended waits for nothing
+                loop.call_soon_threadsafe(_resolve, answers)
 
     def _sweep(self) -> None:
         for sweep in self._sweeps:

@@ -88,6 +88,12 @@ class Reactors:
         for effect in effects:
             if effect.id in self._held:
                 continue
+            if effect.kind not in self._reactors:
+                log.error(
+                    "no reactor for this effect, left to another process",
+                    extra={"effect_id": effect.id, "effect_kind": effect.kind},
+                )
+                continue
             self._held.add(effect.id)
             lane = self._lanes.get(effect.key)
             if lane is not None:
