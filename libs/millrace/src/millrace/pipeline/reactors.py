@@ -29,7 +29,6 @@ Reactor: TypeAlias = Callable[[Any, str], Awaitable[object]]
 called again; any other error is logged and retried more slowly, since nobody else can finish the effect."""
 
 _SWEEP_LIMIT = 500
-_FIRST_SWEEP_LIMIT = 20_000
 _HEADERS = msgspec.json.Decoder(dict[str, str])
 
 
@@ -49,10 +48,11 @@ class Reactors:
         self._tasks: set[asyncio.Task[None]] = set()
         self._held: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._first_sweep = True
+        self._started_at = 0
 
     def start(self) -> None:
         """Take effects from now on, and look every second for those whose process died."""
+        self._started_at = micros(self._engine.clock())
         self._loop = asyncio.get_running_loop()
         self._engine.listen(self._committed)
         self._commands.every_second(self._sweep)
@@ -73,14 +73,13 @@ class Reactors:
         if loop is None:
             return
         now = micros(self._engine.clock())
-        until = now + duration_micros(self._engine.config.effect_lease)
+        lease = duration_micros(self._engine.config.effect_lease)
+        until = now + lease
         with session.transaction() as tx:
             tx.effects.extend(list(self._held), until)
-            # A store that one process has to itself: whoever holds a lease at the start is dead.
-            orphaned = self._first_sweep and not tx.sql.for_update
-            limit = _FIRST_SWEEP_LIMIT if orphaned else _SWEEP_LIMIT
-            found = tx.effects.lease(self._engine.group, until if orphaned else now, until, limit)
-        self._first_sweep = False
+            # Where one process has the store to itself, whoever took a lease before this one started is dead.
+            orphaned_by = 0 if tx.sql.for_update else self._started_at + lease - 1
+            found = tx.effects.lease(self._engine.group, max(now, orphaned_by), until, _SWEEP_LIMIT)
         if found:
             loop.call_soon_threadsafe(self._submit, found)
 
