@@ -2,13 +2,16 @@
 and work goes on by itself."""
 
 import signal
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import grpc
 import pytest
 
 from devkit.services import SERVICES
-from devkit.stack import Stack
+from devkit.stack import Stack, StackSettings
 from millrace.testing.waiting import eventually
 from shopkit.testing.connection import ShopConnection, code_of, is_there
 from shopkit.testing.driver import place_all, request_for, wait_settled
@@ -17,6 +20,7 @@ from shopkit.testing.outcomes import DECLINED, DELAYED, HAPPY, REFUSED, SHORT
 pytestmark = pytest.mark.servers
 
 MIX = (HAPPY, DECLINED, DELAYED, HAPPY, REFUSED, SHORT)
+ENDS_WITHIN_SECONDS = 15.0
 
 
 def health(stack: Stack, dependency: str) -> dict[str, bool | None]:
@@ -36,14 +40,37 @@ def pids(stack: Stack) -> dict[str, int]:
     return found
 
 
-def test_a_broker_killed_amid_orders_stops_nothing_and_loses_nothing(
-    shop_stack: Callable[..., Stack],
+@dataclass(frozen=True)
+class Running:
+    stack: Stack
+    shop: ShopConnection
+
+
+@pytest.fixture(scope="module")
+def on_sqlite(
+    tmp_path_factory: pytest.TempPathFactory,
     quick_settings: Mapping[str, Mapping[str, str]],
     connect: Callable[[Stack], ShopConnection],
-) -> None:
-    stack = shop_stack(env=quick_settings)
+) -> Iterator[Running]:
+    """Give a shop whose broker may be stopped; each test leaves it working."""
+    with Stack(StackSettings(folder=tmp_path_factory.mktemp("outages"), env=quick_settings)) as stack:
+        yield Running(stack, connect(stack))
+
+
+@pytest.fixture(scope="module")
+def on_postgresql(
+    tmp_path_factory: pytest.TempPathFactory,
+    quick_settings: Mapping[str, Mapping[str, str]],
+    connect: Callable[[Stack], ShopConnection],
+) -> Iterator[Running]:
+    """Give a shop whose database server may be stopped; each test leaves it working."""
+    with Stack(StackSettings(folder=tmp_path_factory.mktemp("outages"), store="postgresql", env=quick_settings)) as stack:
+        yield Running(stack, connect(stack))
+
+
+def test_a_broker_killed_amid_orders_stops_nothing_and_loses_nothing(on_sqlite: Running) -> None:
+    stack, shop, before = on_sqlite.stack, on_sqlite.shop, pids(on_sqlite.stack)
     assert stack.kafka is not None
-    shop, before = connect(stack), pids(stack)
     until_health_says(stack, "kafka", there=True)
     amid = place_all(shop, MIX * 4)
     stack.kafka.kill()
@@ -57,36 +84,31 @@ def test_a_broker_killed_amid_orders_stops_nothing_and_loses_nothing(
     assert pids(stack) == before
 
 
-def test_services_started_without_a_broker_serve_and_work_once_it_comes(
-    shop_stack: Callable[..., Stack],
-    quick_settings: Mapping[str, Mapping[str, str]],
-    connect: Callable[[Stack], ShopConnection],
-) -> None:
-    stack = shop_stack(env=quick_settings)
+def test_services_ended_and_started_without_a_broker_work_once_it_comes(on_sqlite: Running) -> None:
+    stack, shop = on_sqlite.stack, on_sqlite.shop
     assert stack.kafka is not None
-    shop = connect(stack)
     stack.kafka.stop()
+    unsent = place_all(shop, MIX)
+    begun = time.monotonic()
+    with ThreadPoolExecutor(len(SERVICES)) as threads:
+        ends = dict(zip(SERVICES, threads.map(lambda service: stack.kill(service, sign=signal.SIGTERM), SERVICES), strict=True))
+    assert ends == dict.fromkeys(SERVICES, 0)
+    assert time.monotonic() - begun < ENDS_WITHIN_SECONDS
     for service in SERVICES:
-        assert stack.kill(service, sign=signal.SIGTERM) == 0
         stack.restart(service, wait=False)
     stack.wait_serving()
     before = pids(stack)
     until_health_says(stack, "kafka", there=False)
     placed = place_all(shop, MIX)
     stack.kafka.start()
-    wait_settled(shop, placed, within_seconds=90)
+    wait_settled(shop, [*unsent, *placed], within_seconds=90)
     until_health_says(stack, "kafka", there=True)
     assert pids(stack) == before
 
 
-def test_postgresql_killed_amid_orders_stops_nothing_and_loses_nothing(
-    shop_stack: Callable[..., Stack],
-    quick_settings: Mapping[str, Mapping[str, str]],
-    connect: Callable[[Stack], ShopConnection],
-) -> None:
-    stack = shop_stack(store="postgresql", postgres_url=None, env=quick_settings)
+def test_postgresql_killed_amid_orders_stops_nothing_and_loses_nothing(on_postgresql: Running) -> None:
+    stack, shop, before = on_postgresql.stack, on_postgresql.shop, pids(on_postgresql.stack)
     assert stack.postgres is not None
-    shop, before = connect(stack), pids(stack)
     amid = place_all(shop, MIX * 4)
     stack.postgres.kill()
     with pytest.raises(grpc.RpcError) as refused:
@@ -102,14 +124,9 @@ def test_postgresql_killed_amid_orders_stops_nothing_and_loses_nothing(
     assert pids(stack) == before
 
 
-def test_services_started_without_postgresql_serve_once_it_comes(
-    shop_stack: Callable[..., Stack],
-    quick_settings: Mapping[str, Mapping[str, str]],
-    connect: Callable[[Stack], ShopConnection],
-) -> None:
-    stack = shop_stack(store="postgresql", postgres_url=None, env=quick_settings)
+def test_services_killed_and_started_without_postgresql_work_once_it_comes(on_postgresql: Running) -> None:
+    stack, shop = on_postgresql.stack, on_postgresql.shop
     assert stack.postgres is not None
-    shop = connect(stack)
     placed = place_all(shop, MIX)
     stack.postgres.kill()
     for service in SERVICES:

@@ -12,8 +12,8 @@ from devkit.stack import Stack
 from millrace.testing.waiting import eventually
 from shopkit.testing.books import messages_unfit
 from shopkit.testing.connection import ShopConnection
-from shopkit.testing.driver import Placed, place, unfinished, wait_settled
-from shopkit.testing.outcomes import DECLINED, DELAYED, HAPPY, REFUSED, SHORT, Outcome
+from shopkit.testing.driver import place, unfinished, wait_settled
+from shopkit.testing.outcomes import DECLINED, DELAYED, HAPPY, REFUSED, SHORT
 from shopkit.testing.records import Seen, count_all, read_all, topic_names
 
 pytestmark = pytest.mark.servers
@@ -52,22 +52,3 @@ def test_each_service_told_to_end_amid_orders_exits_with_0_and_loses_nothing(
     messages = messages_by_key(stack)
     assert [fault for each in placed for fault in messages_unfit(messages[each.order_id], each.outcome)] == []
     assert count_all(stack.bootstrap, topic_names(dead_letters=True)) == 0
-
-
-def test_a_service_told_to_end_while_kafka_is_away_exits_with_0_and_publishes_when_both_are_back(
-    shop_stack: Callable[..., Stack],
-    quick_settings: Mapping[str, Mapping[str, str]],
-    connect: Callable[[Stack], ShopConnection],
-) -> None:
-    stack = shop_stack(env=quick_settings)
-    assert stack.kafka is not None
-    shop = connect(stack)
-    stack.kafka.kill()
-    wanted: list[Outcome] = [HAPPY, DECLINED]
-    placed: list[Placed] = [place(shop, outcome) for outcome in wanted]
-    begun = time.monotonic()
-    assert stack.kill("order", sign=signal.SIGTERM) == 0
-    assert time.monotonic() - begun < WITHIN_SECONDS
-    stack.restart("order")
-    stack.kafka.start()
-    wait_settled(shop, placed, within_seconds=60)
