@@ -1,0 +1,276 @@
+"""The relay publishes every committed row in its key's order and removes it, through failures of broker, database and itself."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from devkit.kafka import KafkaBroker
+from millrace.clock import utc_now
+from millrace.kafka.config import KafkaConfig
+from millrace.observability.health import Health
+from millrace.outbox.outbox import OutboxRow
+from millrace.outbox.relay import Relay, RelayConfig
+from millrace.pipeline.metrics import PipelineMetrics
+from millrace.store.contract import Store
+from millrace.store.open import open_store
+from millrace.testing.waiting import eventually
+
+HEADERS = msgspec.msgpack.encode([("name", b"value")])
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    url = f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")()
+    store = open_store(url)
+    store.migrate()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def postgres(postgres_url: Callable[[], str]) -> str:
+    url = postgres_url()
+    open_store(url).migrate()
+    return url
+
+
+@pytest.fixture
+def new_relay() -> Iterator[Callable[..., Relay]]:
+    relays: list[Relay] = []
+
+    def make(
+        store: Store, bootstrap: str, *, sweep_seconds: float = 0.2, timeout: float = 1.0, health: Health | None = None
+    ) -> Relay:
+        kafka = KafkaConfig(bootstrap, message_timeout_seconds=timeout)
+        relay = Relay(RelayConfig(sweep_seconds), kafka, store, health or Health(), PipelineMetrics("test"), utc_now)
+        relays.append(relay)
+        relay.start()
+        return relay
+
+    yield make
+    for relay in relays:
+        relay.stop()
+
+
+def row(topic: str, key: str | None, number: int) -> OutboxRow:
+    return OutboxRow(topic, None if key is None else key.encode(), b"%d" % number, HEADERS, f"id-{number}")
+
+
+def add(store: Store, *rows: OutboxRow) -> None:
+    session = store.session()
+    with session.transaction() as tx:
+        tx.outbox.add(rows)
+    session.close()
+
+
+def size(store: Store) -> int:
+    session = store.session()
+    with session.transaction() as tx:
+        found = tx.outbox.size()
+    session.close()
+    return found
+
+
+def read(bootstrap: str, topic: str, count: int) -> list[tuple[bytes | None, int]]:
+    """Return key and number of the first `count` records of a topic."""
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": f"reader of {topic} {monotonic()}", "auto.offset.reset": "earliest"}
+    )
+    consumer.subscribe([topic])
+    found: list[tuple[bytes | None, int]] = []
+    give_up_at = monotonic() + 30
+    while len(found) < count and monotonic() < give_up_at:
+        message = consumer.poll(0.1)
+        if message is not None and message.error() is None:
+            assert message.headers() == [("name", b"value")]
+            found.append((message.key(), int(message.value() or b"-1")))
+    consumer.close()
+    assert len(found) >= count, found
+    return found
+
+
+def test_rows_are_published_in_the_order_of_their_key_and_removed(
+    store: Store, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
+) -> None:
+    topic = kafka_topic(partitions=3)
+    add(store, *(row(topic, f"k{n % 5}", n) for n in range(100)), row(topic, None, 100))
+    new_relay(store, kafka)
+    eventually(lambda: size(store) == 0, 30, lambda: size(store))
+    found = read(kafka, topic, 101)
+    assert len(found) == 101
+    for key in range(5):
+        assert [n for k, n in found if k == b"k%d" % key] == list(range(key, 100, 5))
+
+
+def test_a_woken_relay_publishes_without_waiting_for_its_sweep(
+    store: Store, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
+) -> None:
+    topic = kafka_topic()
+    relay = new_relay(store, kafka, sweep_seconds=600.0)
+    add(store, row(topic, "k", 1))
+    relay.wake()
+    eventually(lambda: size(store) == 0, 20)
+    add(store, row(topic, "k", 2))
+    relay.wake()
+    eventually(lambda: size(store) == 0, 20)
+    assert [n for _, n in read(kafka, topic, 2)] == [1, 2]
+
+
+def test_what_is_there_at_the_stop_is_published_first(
+    store: Store, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
+) -> None:
+    topic = kafka_topic()
+    relay = new_relay(store, kafka, sweep_seconds=600.0)
+    add(store, row(topic, "k", 0))
+    relay.wake()
+    eventually(lambda: size(store) == 0, 20)
+    add(store, *(row(topic, "k", n) for n in range(1, 5)))
+    relay.stop()
+    assert size(store) == 0
+
+
+def test_a_message_the_broker_refuses_for_good_blocks_its_key_alone(
+    store: Store, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
+) -> None:
+    topic, small = kafka_topic(), kafka_topic(max_message_bytes="1000")
+    too_large = OutboxRow(small, b"k", os.urandom(10_000), HEADERS, "large")
+    for_the_client = OutboxRow(topic, b"client", bytes(3_000_000), HEADERS, "larger")
+    add(store, too_large, row(small, "k", 1), for_the_client, row(topic, "client", 4), row(topic, "k", 3))
+    new_relay(store, kafka)
+    eventually(lambda: size(store) == 4, 20, lambda: size(store))
+    add(store, row(small, "other", 2))
+    assert [n for _, n in read(kafka, small, 1)] == [2]
+    assert [n for _, n in read(kafka, topic, 1)] == [3]
+
+
+def test_many_rows_behind_a_refused_one_do_not_hide_the_others(
+    store: Store, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
+) -> None:
+    topic, small = kafka_topic(), kafka_topic(max_message_bytes="1000")
+    add(
+        store,
+        OutboxRow(small, b"k", os.urandom(10_000), HEADERS, "large"),
+        *(row(small, "k", n) for n in range(1500)),
+        row(topic, "k", 1),
+    )
+    new_relay(store, kafka)
+    eventually(lambda: size(store) == 1501, 30, lambda: size(store))
+
+
+def test_after_the_broker_was_away_everything_arrives_in_order(
+    store: Store, private_kafka: KafkaBroker, new_relay: Callable[..., Relay]
+) -> None:
+    admin = AdminClient({"bootstrap.servers": private_kafka.bootstrap})
+    for future in admin.create_topics([NewTopic("t", 1)]).values():
+        future.result()
+    health = Health()
+    new_relay(store, private_kafka.bootstrap, health=health)
+    add(store, row("t", "k", 0))
+    eventually(lambda: size(store) == 0, 20)
+    private_kafka.kill()
+    add(store, *(row("t", "k", n) for n in range(1, 4)), row("t", "l", 4))
+    eventually(lambda: not health.snapshot()["kafka"].ok, 30, health.snapshot)
+    assert size(store) == 4
+    private_kafka.start()
+    eventually(lambda: size(store) == 0, 60, lambda: size(store))
+    found = list(dict.fromkeys(n for _, n in read(private_kafka.bootstrap, "t", 5)))
+    assert [n for n in found if n != 4] == [0, 1, 2, 3]
+
+
+def test_a_row_that_commits_behind_a_later_one_is_not_skipped(
+    postgres: str, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
+) -> None:
+    topic, store = kafka_topic(), open_store(postgres)
+    new_relay(store, kafka)
+    late = store.session()
+    with late.transaction() as tx:
+        tx.outbox.add([row(topic, "late", 1)])
+        add(store, row(topic, "early", 2))
+        eventually(lambda: read(kafka, topic, 1) == [(b"early", 2)], 20)
+    late.close()
+    eventually(lambda: size(store) == 0, 20)
+    assert read(kafka, topic, 2) == [(b"early", 2), (b"late", 1)]
+
+
+def relays_alive(url: str) -> list[int]:
+    """Return the backends that hold the relay's lock."""
+    with psycopg.connect(url) as connection:
+        found = connection.execute(
+            "SELECT l.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted "
+            "AND a.datname = current_database() AND a.application_name LIKE '%relay'"
+        )
+        return [pid for (pid,) in found]
+
+
+def test_one_relay_leads_and_another_takes_over_when_its_connection_is_killed(
+    postgres: str, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
+) -> None:
+    topic, store = kafka_topic(), open_store(postgres)
+    for _ in range(2):
+        new_relay(store, kafka)
+    add(store, row(topic, "k", 0))
+    eventually(lambda: size(store) == 0, 20)
+    (leader,) = relays_alive(postgres)
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s)", [leader])
+    add(store, *(row(topic, "k", n) for n in range(1, 4)))
+    eventually(lambda: size(store) == 0, 30, lambda: size(store))
+    eventually(lambda: len(relays_alive(postgres)) == 1)
+    assert relays_alive(postgres) != [leader]
+    assert list(dict.fromkeys(n for _, n in read(kafka, topic, 4))) == [0, 1, 2, 3]
+
+
+def test_a_successor_waits_for_what_an_unclean_leader_may_have_under_way(
+    postgres: str, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
+) -> None:
+    topic, store = kafka_topic(), open_store(postgres)
+    dead = store.try_lease()
+    assert dead is not None
+    dead.abandon()
+    add(store, row(topic, "k", 0))
+    began = monotonic()
+    new_relay(store, kafka, timeout=1.5)
+    eventually(lambda: size(store) == 0, 20)
+    assert monotonic() - began >= 2.5
+
+
+def test_a_relay_that_left_cleanly_is_followed_at_once(
+    postgres: str, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
+) -> None:
+    topic, store = kafka_topic(), open_store(postgres)
+    new_relay(store, kafka, timeout=60.0).stop()
+    add(store, row(topic, "k", 0))
+    new_relay(store, kafka, timeout=60.0)
+    eventually(lambda: size(store) == 0, 20)
+
+
+def test_writers_and_relay_side_by_side_lose_and_reorder_nothing(
+    store: Store, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
+) -> None:
+    topic = kafka_topic(partitions=2)
+    relay = new_relay(store, kafka)
+
+    def write(key: str) -> None:
+        for n in range(30):
+            add(store, row(topic, key, n))
+            relay.wake()
+
+    threads = [threading.Thread(target=write, args=(f"k{number}",)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    eventually(lambda: size(store) == 0, 30, lambda: size(store))
+    found = read(kafka, topic, 90)
+    for number in range(3):
+        assert [n for key, n in found if key == b"k%d" % number] == list(range(30))
