@@ -13,7 +13,7 @@ import msgspec
 from confluent_kafka import KafkaError, Message
 
 from millrace.clock import Clock, micros, utc_now
-from millrace.errors import PermanentError, Unavailable
+from millrace.errors import MillraceError, PermanentError, TransientError, Unavailable
 from millrace.kafka.config import KafkaConfig
 from millrace.kafka.producer import KafkaProducer, as_error
 from millrace.observability.health import Health
@@ -59,6 +59,7 @@ class Relay:
         self._delivered: list[OutboxRow] = []
         self._refused: dict[int, tuple[str, bytes | None]] = {}
         self._in_flight: set[tuple[str, bytes | None]] = set()
+        self._failed: set[tuple[str, bytes | None]] = set()
         self._next_probe = 0.0
         self._grace_seconds = kafka.message_timeout_seconds + 1
 
@@ -130,11 +131,14 @@ class Relay:
         """Publish the head of the outbox; return whether more may follow at once."""
         with lease.session.transaction() as tx:
             rows = tx.outbox.head(self._config.max_batch, list(self._refused))
-        blocked = set(self._refused.values())
+        self._failed = {lane for lane in self._refused.values() if lane[1] is not None}
+        refused = set(self._failed)
         sent = 0
         for row in rows:
             lane = (row.topic, row.key)
-            if lane in self._in_flight or lane in blocked:
+            if lane in refused:
+                self._refused[row.id] = lane  # skipped from now on, so that it does not hide what comes behind it
+            if lane in self._in_flight or lane in self._failed:
                 continue
             if row.key is not None:
                 self._in_flight.add(lane)
@@ -154,14 +158,25 @@ class Relay:
             self._in_flight.discard(lane)
             if error is None:
                 self._delivered.append(row)
-            elif isinstance(as_error(error), PermanentError):
-                self._refused[row.id] = lane
-                log.error("message refused for good, its key is blocked", extra={"outbox_id": row.id, "kafka_error": str(error)})
             else:
-                self._health.report("kafka", False, str(error))
+                self._not_delivered(row, lane, as_error(error))
 
-        self._producer.send(row.topic, row.key, row.payload, _HEADERS.decode(row.headers), reported)
+        try:
+            self._producer.send(row.topic, row.key, row.payload, _HEADERS.decode(row.headers), reported)
+        except (PermanentError, TransientError) as error:
+            self._in_flight.discard(lane)
+            self._not_delivered(row, lane, error)
         self._producer.poll()
+
+    def _not_delivered(self, row: OutboxRow, lane: tuple[str, bytes | None], error: MillraceError) -> None:
+        """Hold back what comes behind a row of the same key: for this round, or, where the row is refused for good, for ever."""
+        if row.key is not None:
+            self._failed.add(lane)
+        if isinstance(error, PermanentError):
+            self._refused[row.id] = lane
+            log.error("message refused for good, its key is blocked", extra={"outbox_id": row.id, "kafka_error": str(error)})
+        else:
+            self._health.report("kafka", False, str(error))
 
     def _drain(self) -> bool:
         return self._producer.flush(self._grace_seconds) == 0
