@@ -123,3 +123,11 @@ def test_a_service_takes_only_a_store_that_lasts(
     with pytest.raises(SystemExit):
         load(StoreSettings.read)
     assert "MILLRACE_STORE_URL: must be sqlite:///path or postgresql://" in capsys.readouterr().err
+
+
+def test_how_long_a_killed_consumer_is_waited_for_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILLRACE_KAFKA_BOOTSTRAP", "a:9092")
+    monkeypatch.setenv("MILLRACE_KAFKA_SESSION_TIMEOUT_SECONDS", "3")
+    settings = load(KafkaSettings.read).consumer_settings("group")
+    assert settings["session.timeout.ms"] == 3000
+    assert int(settings["heartbeat.interval.ms"]) * 3 <= 3000
