@@ -82,7 +82,8 @@ class PipelineConsumer:
     def _run(self) -> None:
         while not self._stopping.is_set():
             consumer = Consumer(
-                {**self._kafka.consumer_settings(self._engine.group), "error_cb": self._on_error}, logger=CLIENT_LOG
+                {**self._kafka.consumer_settings(self._engine.group), "error_cb": self._on_error, "on_commit": self._on_commit},
+                logger=CLIENT_LOG,
             )
             self._assignment = Assignment()
             self._doubted.clear()
@@ -265,6 +266,7 @@ class PipelineConsumer:
         else:
             consumer.resume(starts)
         self._assignment.claimed(claims)
+        self._uncommitted = True
 
     def _prove(self, consumer: Consumer, parts: Sequence[TopicPart]) -> None:
         """Prove to be a live member, by a synchronous commit of what is committed already. Raises KafkaException for one that is not.
@@ -296,6 +298,11 @@ class PipelineConsumer:
                 consumer.commit(offsets=offsets)
         except KafkaException as error:
             log.warning("offsets not committed", extra={"kafka_error": str(error)})
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Commit again later what a rebalance, for instance, refused."""
+        if error is not None or any(partition.error for partition in partitions):
+            self._uncommitted = True
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
