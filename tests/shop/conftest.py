@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from devkit.services import SERVICES
+from devkit.shops import pytest_runtest_makereport  # noqa: F401 - a hook for the tests of this folder
 from devkit.stack import Stack
 from shopkit.testing.connection import ShopConnection
 from shopkit.testing.driver import wait_ready

@@ -6,6 +6,7 @@ fixtures are marked `servers` by that alone.
 
 import os
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from devkit.stack import Stack
 
 _SERVER_FIXTURES = {"kafka", "kafka_topic", "private_kafka", "postgres_server", "private_postgres", "postgres_url", "shop_stack"}
+
+
+def pytest_configure() -> None:
+    """Have children obey Ctrl-C also where a shell started the tests in the background, which has them ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -110,14 +117,7 @@ def shop_stack(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Calla
 
     The settings are those of `devkit.stack.StackSettings`. With PostgreSQL the databases are made on the session's server.
     """
-    from devkit.stack import Stack, StackSettings  # noqa: PLC0415 - only tests of the shop need the shop to be importable
+    from devkit.shops import Shops  # noqa: PLC0415 - only tests of the shop need the shop to be importable
 
-    with ExitStack() as running:
-
-        def start(**settings: object) -> Stack:
-            if settings.get("store") == "postgresql" and "postgres_url" not in settings:
-                settings["postgres_url"] = request.getfixturevalue("postgres_server")
-            settings.setdefault("folder", tmp_path / f"stack-{secrets.token_hex(3)}")
-            return running.enter_context(Stack(StackSettings(**settings)))  # type: ignore[arg-type]
-
-        yield start
+    with ExitStack() as exits:
+        yield Shops(tmp_path, lambda: request.getfixturevalue("postgres_server"), exits)
