@@ -141,9 +141,12 @@ def charge(body: Any, states: Mapping[str, Any], context: Context) -> Decision:
 
 
 class ReadModel:
-    """Writes one row an event; `note` is unique, `doubled` overflows for what is above half of 64 bits."""
+    """Writes one row an event; `note` is unique, `doubled` overflows for what is above half of 64 bits. 13 is a bug."""
 
     def apply(self, sql: Sql, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if change.event.amount == 13:
+                raise KeyError("thirteen")
         sql.each(
             "INSERT INTO model (stream, note, doubled) SELECT stream, note, doubled FROM rows",
             {"stream": "text", "note": "text", "doubled": "bigint"},
@@ -245,7 +248,7 @@ class World:
     def parked(self) -> list[tuple[str, str, int, bool]]:
         """Return key, state, attempt and whether it blocks, of each parked message in order."""
         with self.session.transaction() as tx:
-            return [(m.key, m.state, m.attempt, m.blocks) for m in tx.parked.list(GROUP)]
+            return [(m.key, m.state, m.attempt, m.blocks) for m in tx.parked.list(self.group)]
 
     def model(self) -> list[tuple[str, str]]:
         with self.session.transaction() as tx:

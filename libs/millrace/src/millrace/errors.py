@@ -11,7 +11,8 @@
     │   ├── Invalid             content that breaks a rule; carries field violations
     │   ├── NotFound            what was asked for does not exist
     │   ├── AlreadyExists       the same id with other content
-    │   └── Refused             a business rule says no
+    │   ├── Refused             a business rule says no
+    │   └── ProjectionFailed    a read model cannot show what was decided
     ├── VersionConflict         another writer was first; the batch is run again
     └── PositionLost            this worker no longer owns a partition; its batch is dropped
 
@@ -80,6 +81,10 @@ class AlreadyExists(PermanentError):
 
 class Refused(PermanentError):
     """A business rule says no, in the present state."""
+
+
+class ProjectionFailed(PermanentError):
+    """A read model cannot show what was decided. It names no message: the pipeline finds the one at fault."""
 
 
 class VersionConflict(MillraceError):

@@ -41,7 +41,11 @@ class Findings:
 
     def blame(self, unit: Unit, error: Exception) -> None:
         """Note that a batch went through without `unit` and failed with it."""
-        refusal = PermanentError(f"the database refused its content: {type(error).__name__}: {error}")
+        refusal = (
+            error
+            if isinstance(error, PermanentError)
+            else PermanentError(f"the database refused its content: {type(error).__name__}: {error}")
+        )
         if isinstance(unit, Input):
             self._inputs[unit.id] = refusal
         elif unit in self._alone:

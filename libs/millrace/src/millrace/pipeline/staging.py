@@ -14,6 +14,7 @@ from millrace.clock import duration_micros, micros
 from millrace.cqrs.registry import TypeRegistry
 from millrace.decision import Decision, Publish, StartTimer
 from millrace.envelope import encode_headers
+from millrace.errors import ProjectionFailed
 from millrace.eventstore.events import NO_STREAM, Append, NewEvent, StoredStream
 from millrace.message import CAUSATION_ID, CORRELATION_ID, SEQUENCE, Message
 from millrace.outbox.outbox import OutboxRow
@@ -22,6 +23,7 @@ from millrace.pipeline.effects import PendingEffect
 from millrace.pipeline.inputs import Input
 from millrace.pipeline.timers import Timer
 from millrace.store.contract import Transaction
+from millrace.store.faults import is_databases
 from millrace.store.sql import Sql
 
 
@@ -123,11 +125,19 @@ class Stage:
         tx.events.append(appends, micros(self.now))
         if self.changes:
             for projection in projections:
-                projection.apply(tx.sql, self.changes)
+                self._show(projection, tx.sql)
         tx.outbox.add(self.outbox)
         tx.timers.cancel(self.cancelled)
         tx.timers.start(group, list(self.timers.values()))
         tx.effects.add(group, self.effects, leased_until)
+
+    def _show(self, projection: Projection, sql: Sql) -> None:
+        try:
+            projection.apply(sql, self.changes)
+        except Exception as error:
+            if is_databases(error):
+                raise  # a missing table, for instance, is no message's fault
+            raise ProjectionFailed(f"{type(projection).__name__}: {type(error).__name__}: {error}") from error
 
     def _message(self, publish: Publish, headers: Mapping[str, str]) -> OutboxRow:
         if publish.sequence is not None:

@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 import psycopg
 
-from millrace.errors import VersionConflict
+from millrace.errors import ProjectionFailed, VersionConflict
 
 
 class Fault(Enum):
@@ -40,9 +40,14 @@ def classify(error: BaseException) -> Fault:
         return _postgres(error)
     if isinstance(error, sqlite3.Error):
         return _sqlite(error)
-    if isinstance(error, OverflowError | UnicodeError):
+    if isinstance(error, ProjectionFailed | OverflowError | UnicodeError):
         return Fault.DATA
     return Fault.BUG
+
+
+def is_databases(error: BaseException) -> bool:
+    """Tell whether an error is the database's or its driver's own, so that `classify` is to judge it."""
+    return isinstance(error, psycopg.Error | sqlite3.Error | OverflowError | UnicodeError)
 
 
 def _postgres(error: psycopg.Error) -> Fault:
