@@ -104,6 +104,15 @@ class ParkedMessages:
         """Return how many messages are parked."""
         return int(self._sql.execute("SELECT count(*) FROM parked WHERE grp = :grp", {"grp": group})[0][0])
 
+    def crowding(self, group: str, most: int) -> Sequence[bytes]:
+        """Return the last record of each topic and key that has `most` messages parked, or more."""
+        found = self._sql.execute(
+            "SELECT record FROM parked WHERE seq IN (SELECT max(seq) FROM parked WHERE grp = :grp AND key IN "
+            "(SELECT key FROM parked WHERE grp = :grp GROUP BY key HAVING count(*) >= :most) GROUP BY key, topic)",
+            {"grp": group, "most": most},
+        )
+        return [row[0] for row in found]
+
     def list(self, group: str, limit: int = 100) -> list[ParkedMessage]:
         """Return parked messages, oldest first."""
         found = self._sql.execute(

@@ -36,6 +36,16 @@ class Move:
     next_offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The order to read a partition on from another offset, told by its id from every other reset."""
+
+    partition: PartitionId
+    owner_epoch: int
+    next_offset: int
+    reset_id: str
+
+
 _KEY: Mapping[str, ColumnType] = {"grp": "text", "topic": "text", "topic_id": "text", "part": "bigint"}
 _WHERE = "p.grp = rows.grp AND p.topic_id = rows.topic_id AND p.part = rows.part"
 
@@ -55,6 +65,17 @@ class Positions:
             "RETURNING topic, topic_id, part, next_offset, owner_epoch",
             _KEY,
             [(group, p.topic, p.topic_id, p.partition) for p in sorted(partitions, key=lambda p: (p.topic_id, p.partition))],
+        )
+        return {PartitionId(row[0], row[1], row[2]): Position(row[3], row[4]) for row in found}
+
+    def reset(self, group: str, resets: Sequence[Reset]) -> dict[PartitionId, Position]:
+        """Move positions as ordered, each reset once; return those that moved. Needs the epochs of `claim`."""
+        found = self._sql.each(
+            "UPDATE consumer_position SET next_offset = rows.next, reset_id = rows.reset FROM rows WHERE grp = rows.of_group "
+            "AND topic_id = rows.of_topic AND part = rows.number AND owner_epoch = rows.epoch AND reset_id <> rows.reset "
+            "RETURNING topic, topic_id, part, next_offset, owner_epoch",
+            {"of_group": "text", "of_topic": "text", "number": "bigint", "epoch": "bigint", "next": "bigint", "reset": "text"},
+            [(group, r.partition.topic_id, r.partition.partition, r.owner_epoch, r.next_offset, r.reset_id) for r in resets],
         )
         return {PartitionId(row[0], row[1], row[2]): Position(row[3], row[4]) for row in found}
 

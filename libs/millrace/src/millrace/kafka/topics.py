@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from confluent_kafka import TopicCollection, TopicPartition
+from confluent_kafka import IsolationLevel, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
@@ -28,10 +28,12 @@ class TopicIds:
         return known
 
     def ends(self, parts: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
-        """Return the end offset of each partition, asked of the broker now."""
+        """Return the end offset of each partition, asked of the broker now: the offset behind what readers of committed records see."""
         if not parts:
             return {}
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         wanted = {TopicPartition(*part): latest for part in parts}
-        answers = self._admin.list_offsets(wanted, request_timeout=_TIMEOUT_SECONDS)
+        answers = self._admin.list_offsets(
+            wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_TIMEOUT_SECONDS
+        )
         return {(p.topic, p.partition): answer.result().offset for p, answer in answers.items()}

@@ -17,6 +17,7 @@ class Assignment:
     def __init__(self) -> None:
         self._ids: dict[TopicPart, PartitionId] = {}
         self._held: dict[TopicPart, Position] = {}
+        self._ends: dict[TopicPart, int] = {}
         self.unclaimed: set[TopicPart] = set()
         """Assigned by the group, but not yet claimed in the store: nothing may be read."""
 
@@ -25,10 +26,15 @@ class Assignment:
         """The claimed partitions and where each is read on."""
         return self._held
 
-    def positions(self, topics: Iterable[str]) -> dict[PartitionId, Position]:
-        """Return the claimed partitions of topics by their lasting identity."""
-        wanted = set(topics)
-        return {self._ids[part]: position for part, position in self._held.items() if part[0] in wanted}
+    def at_end(self, ends: Mapping[TopicPart, int]) -> dict[PartitionId, Position]:
+        """Return those claimed partitions, by their lasting identity, of which all before `ends` has been handled."""
+        read_to = {part: max(position.next_offset or 0, self._ends.get(part, 0)) for part, position in self._held.items()}
+        return {self._ids[part]: self._held[part] for part, end in ends.items() if read_to.get(part, -1) >= end}
+
+    def reached(self, part: TopicPart, offset: int) -> None:
+        """Note that all before `offset` has been handled, records or not: transaction markers have offsets too, and records expire."""
+        if part in self._held:
+            self._ends[part] = offset
 
     def claimed(self, claims: Mapping[PartitionId, Position]) -> None:
         """Take over partitions as the store gave them."""
@@ -36,12 +42,14 @@ class Assignment:
             part = (partition.topic, partition.partition)
             self._ids[part] = partition
             self._held[part] = position
+            self._ends.pop(part, None)
             self.unclaimed.discard(part)
 
     def drop(self, parts: Iterable[TopicPart]) -> None:
         """Forget partitions that were taken away."""
         for part in parts:
             self._held.pop(part, None)
+            self._ends.pop(part, None)
             self._ids.pop(part, None)
             self.unclaimed.discard(part)
 

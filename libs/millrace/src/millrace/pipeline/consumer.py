@@ -7,25 +7,26 @@ store knows nothing of a partition yet.
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 from tenacity import Retrying, stop_never, wait_exponential
 
 from millrace.errors import PositionLost
-from millrace.inbox.positions import PartitionId
 from millrace.kafka.closing import leave
 from millrace.kafka.config import CLIENT_LOG, KafkaConfig
-from millrace.kafka.records import record_of
+from millrace.kafka.records import end_of, record_of
 from millrace.kafka.topics import TopicIds
 from millrace.message import Record
 from millrace.observability.health import Health
 from millrace.pipeline.assignment import Assignment, TopicPart
+from millrace.pipeline.claiming import OWN_COMMIT, Claims
 from millrace.pipeline.engine import Batch, Engine
+from millrace.pipeline.flow import Flow
 from millrace.pipeline.timing import DueWork
 from millrace.store.contract import Session, Store
 from millrace.store.faults import Fault, classify
@@ -37,7 +38,8 @@ log = logging.getLogger(__name__)
 class ConsumerConfig:
     """What one service reads. `reply_topics` are those whose messages can make a timer superfluous.
 
-    With `max_parked` messages parked nothing more is read until some are released: failing messages must not fill the database.
+    With `max_parked` messages parked nothing more is read until some are released, and with `max_parked_per_key` of one key nothing of the
+    partitions it comes from: failing messages must not fill the database.
     """
 
     topics: Sequence[str]
@@ -48,6 +50,7 @@ class ConsumerConfig:
     commit_seconds: float = 1.0
     away_seconds: float = 0.2
     max_parked: int = 100_000
+    max_parked_per_key: int = 10_000
 
 
 class PipelineConsumer:
@@ -59,13 +62,14 @@ class PipelineConsumer:
         self._engine = engine
         self._session: Session = store.session()
         self._health = health
-        self._topic_ids = TopicIds(kafka)
+        topic_ids = TopicIds(kafka)
         self._assignment = Assignment()
-        self._due = DueWork(engine, self._session, self._topic_ids, config.reply_topics)
+        self._claims = Claims(engine.group, self._session, topic_ids)
+        self._due = DueWork(engine, self._session, topic_ids, config.reply_topics, config.max_parked_per_key)
         self._stopping = threading.Event()
         self._doubted: set[TopicPart] = set()
-        self._paused = False
-        self._full = False
+        self._ends_seen: list[tuple[TopicPart, int]] = []
+        self._flow = Flow()
         self._thread = threading.Thread(target=self._run, name="consumer")
         self._next_sweep = self._next_commit = self._next_claim = 0.0
         self._uncommitted = False
@@ -82,11 +86,17 @@ class PipelineConsumer:
     def _run(self) -> None:
         while not self._stopping.is_set():
             consumer = Consumer(
-                {**self._kafka.consumer_settings(self._engine.group), "error_cb": self._on_error, "on_commit": self._on_commit},
+                {
+                    **self._kafka.consumer_settings(self._engine.group),
+                    "enable.partition.eof": True,  # tells that all was read where the last offset is no record's
+                    "error_cb": self._on_error,
+                    "on_commit": self._on_commit,
+                },
                 logger=CLIENT_LOG,
             )
             self._assignment = Assignment()
             self._doubted.clear()
+            self._ends_seen.clear()
             try:
                 consumer.subscribe(
                     list(self._config.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
@@ -112,9 +122,11 @@ class PipelineConsumer:
         if now >= self._next_sweep:
             self._next_sweep = now + self._config.sweep_seconds
             due_keys, timers = self._until_database(consumer, lambda: self._due.find(self._assignment)) or ((), ())
-            self._heed_parked(consumer)
+            if self._flow.heed(self._due.parked, self._config.max_parked, self._due.crowded):
+                self._regulate(consumer)
         if records or due_keys or timers:
             self._process(consumer, records, due_keys, timers)
+        self._note_ends()
         if self._uncommitted and time.monotonic() >= self._next_commit:
             self._commit(consumer, synchronous=False)
 
@@ -133,9 +145,18 @@ class PipelineConsumer:
         if error is not None:
             if error.fatal():
                 raise KafkaException(error)
+            if error.code() == KafkaError._PARTITION_EOF:
+                self._ends_seen.append(end_of(message))
+                return None
             log.warning("consumer error", extra={"kafka_error": str(error), "kafka_code": error.name()})
             return None
         return record_of(message)
+
+    def _note_ends(self) -> None:
+        """Note where partitions were read to their ends, now that what came before is handled: the last offset may be no record's."""
+        for part, offset in self._ends_seen:
+            self._assignment.reached(part, offset)
+        self._ends_seen.clear()
 
     def _process(self, consumer: Consumer, records: Sequence[Record], due_keys: Sequence[str], timers: Sequence[Any]) -> None:
         decode = self._engine.decoder.decode
@@ -153,7 +174,7 @@ class PipelineConsumer:
                 lost = [(m.partition.topic, m.partition.partition) for m in moves]
                 self._assignment.doubt(lost)
                 self._doubted.update(lost)
-                self._pause(consumer)
+                self._regulate(consumer, lost)
                 return
             self._assignment.moved(moves)
             self._uncommitted = self._uncommitted or bool(moves)
@@ -174,11 +195,10 @@ class PipelineConsumer:
                     self._health.report("database", False, str(error))
                     if self._stopping.is_set():
                         return None
-                    self._pause(consumer)
+                    self._database_is_away(consumer, True)
                     raise
         self._health.report("database", True)
-        if self._paused:
-            self._resume(consumer)
+        self._database_is_away(consumer, False)
         return result
 
     def _wait(self, consumer: Consumer, seconds: float) -> None:
@@ -189,28 +209,16 @@ class PipelineConsumer:
             if message is not None and (record := self._record(message)) is not None:
                 self._assignment.doubt([(record.topic, record.partition)])
 
-    def _pause(self, consumer: Consumer) -> None:
-        self._paused = True
-        consumer.pause(consumer.assignment())
+    def _database_is_away(self, consumer: Consumer, away: bool) -> None:
+        if self._flow.away != away:
+            self._flow.away = away
+            self._regulate(consumer)
 
-    def _heed_parked(self, consumer: Consumer) -> None:
-        """Stop reading while too much is parked; go on once there is room."""
-        full = self._due.parked >= self._config.max_parked
-        if full and not self._full:
-            log.error("too many messages are parked, reading stops", extra={"parked": self._due.parked})
-            self._pause(consumer)
-        if self._full and not full:
-            log.info("reading goes on", extra={"parked": self._due.parked})
-            self._full = False
-            self._resume(consumer)
-        self._full = full
-
-    def _resume(self, consumer: Consumer) -> None:
-        if self._full:
-            return
-        self._paused = False
-        held = [TopicPartition(*part) for part in self._assignment.held]
-        consumer.resume(held)
+    def _regulate(self, consumer: Consumer, parts: Iterable[TopicPart] | None = None) -> None:
+        """Pause and resume these partitions, or else all that the group assigned, as the flow says."""
+        if parts is None:
+            parts = [(p.topic, p.partition) for p in consumer.assignment()]
+        self._flow.regulate(consumer, parts, self._assignment.held)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         parts = [(p.topic, p.partition) for p in partitions]
@@ -238,12 +246,7 @@ class PipelineConsumer:
         parts = sorted(self._assignment.unclaimed)
         self._next_claim = time.monotonic() + self._config.away_seconds
         try:
-            self._prove(consumer, [part for part in parts if part in self._doubted])
-            ids = self._topic_ids.of({topic for topic, _ in parts})
-            wanted = [PartitionId(topic, ids[topic][0], partition) for topic, partition in parts if topic in ids]
-            with self._session.transaction() as tx:
-                read_before = tx.positions.topics_read(self._engine.group)
-                claims = tx.positions.claim(self._engine.group, wanted)
+            claimed = self._claims.claim(consumer, parts, self._doubted)
         except KafkaException as error:
             self._health.report("kafka", False, str(error))
             return
@@ -253,37 +256,18 @@ class PipelineConsumer:
             self._health.report("database", False, str(error))
             return
         self._health.report("database", True)
-        fresh = OFFSET_STORED
-        starts = [
-            TopicPartition(p.topic, p.partition, position.next_offset if position.next_offset is not None
-                           else OFFSET_BEGINNING if p.topic in read_before else fresh)
-            for p, position in claims.items()
-        ]  # fmt: skip
-        consumer.incremental_unassign(starts)
-        consumer.incremental_assign(starts)
-        if self._full:
-            consumer.pause(starts)
-        else:
-            consumer.resume(starts)
-        self._assignment.claimed(claims)
-        self._uncommitted = True
-
-    def _prove(self, consumer: Consumer, parts: Sequence[TopicPart]) -> None:
-        """Prove to be a live member, by a synchronous commit of what is committed already. Raises KafkaException for one that is not.
-
-        Without it a worker that was thrown out, and does not know yet, would take the partitions back from their owner.
-        """
-        if not parts:
-            return
-        committed = consumer.committed([TopicPartition(*part) for part in parts], timeout=10)
-        consumer.commit(offsets=[TopicPartition(p.topic, p.partition, max(p.offset, 0)) for p in committed], asynchronous=False)
         self._doubted.difference_update(parts)
+        consumer.incremental_unassign(claimed.starts)
+        consumer.incremental_assign(claimed.starts)
+        self._assignment.claimed(claimed.positions)
+        self._regulate(consumer, [(start.topic, start.partition) for start in claimed.starts])
+        self._uncommitted = True
 
     def _commit(self, consumer: Consumer, *, synchronous: bool, only: set[TopicPart] | None = None) -> None:
         """Tell Kafka how far the store is. A refusal costs nothing: the store's positions are the true ones."""
         self._next_commit = time.monotonic() + self._config.commit_seconds
         offsets = [
-            TopicPartition(*part, position.next_offset)
+            TopicPartition(*part, position.next_offset, OWN_COMMIT)
             for part, position in self._assignment.held.items()
             if position.next_offset is not None and (only is None or part in only)
         ]

@@ -4,17 +4,21 @@ A timer fires only once its group has handled every reply that was there when it
 the replies that wait in Kafka have been read.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from confluent_kafka import KafkaException
+
 from millrace.clock import micros
 from millrace.decision import TimerFired
-from millrace.pipeline.assignment import Assignment
+from millrace.pipeline.assignment import Assignment, TopicPart
 from millrace.pipeline.engine import Engine
-from millrace.pipeline.inputs import Input
+from millrace.pipeline.inputs import Input, unpack_record
 from millrace.pipeline.timers import Timer
 from millrace.store.contract import Session
 
+log = logging.getLogger(__name__)
 _LIMIT = 200
 
 
@@ -31,13 +35,17 @@ class Topics(Protocol):
 class DueWork:
     """What is due for one consumer group. Used by the consumer's thread alone."""
 
-    def __init__(self, engine: Engine, session: Session, topics: Topics, reply_topics: Sequence[str]) -> None:
+    def __init__(self, engine: Engine, session: Session, topics: Topics, reply_topics: Sequence[str], crowd: int) -> None:
+        """A key with `crowd` parked messages is crowded."""
         self._engine = engine
         self._session = session
         self._topics = topics
         self._reply_topics = reply_topics
+        self._crowd = crowd
         self.parked = 0
         """How many messages were parked when this was last looked at."""
+        self.crowded: frozenset[TopicPart] = frozenset()
+        """The partitions that crowded keys came from."""
 
     def find(self, assignment: Assignment) -> tuple[list[str], list[Input]]:
         """Return the parked keys to try again and the timers to fire."""
@@ -47,6 +55,8 @@ class DueWork:
             keys = tx.parked.due_keys(group, now, _LIMIT)
             timers = tx.timers.due(group, now, _LIMIT)
             self.parked = tx.parked.count(group)
+            crowding = tx.parked.crowding(group, self._crowd) if self.parked >= self._crowd else []
+        self.crowded = frozenset((record.topic, record.partition) for record in map(unpack_record, crowding))
         self._engine.metrics.parked(self.parked)
         if timers and self._reply_topics:
             horizon = self._horizon(assignment, now)
@@ -54,16 +64,19 @@ class DueWork:
         return keys, [_fired(timer) for timer in timers]
 
     def _horizon(self, assignment: Assignment, now: int) -> int:
-        """Return the time up to which every reply has been handled by this group, whichever worker holds the partition."""
-        ends = self._topics.ends([part for part in assignment.held if part[0] in self._reply_topics])
-        at_end = {
-            partition: position
-            for partition, position in assignment.positions(self._reply_topics).items()
-            if (position.next_offset or 0) >= ends[(partition.topic, partition.partition)]
-        }
+        """Return the time up to which every reply has been handled by this group, whichever worker holds the partition.
+
+        While no broker answers nobody knows, and no timer fires.
+        """
+        try:
+            ends = self._topics.ends([part for part in assignment.held if part[0] in self._reply_topics])
+            topics = self._topics.of(set(self._reply_topics))
+        except KafkaException as away:
+            log.warning("timers wait for the broker", extra={"reason": str(away)})
+            return 0
         with self._session.transaction() as tx:
-            tx.positions.caught_up(self._engine.group, at_end, now)
-            return tx.positions.least_caught_up(self._engine.group, self._topics.of(set(self._reply_topics)))
+            tx.positions.caught_up(self._engine.group, assignment.at_end(ends), now)
+            return tx.positions.least_caught_up(self._engine.group, topics)
 
 
 def _fired(timer: Timer) -> Input:

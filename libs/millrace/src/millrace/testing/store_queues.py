@@ -3,12 +3,13 @@
 Part of `StoreConformance`; not to be subclassed by itself.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from millrace.clock import micros
 from millrace.inbox.message_ids import KEEP_DAYS
 from millrace.inbox.parked import ParkedMessage, State
-from millrace.inbox.positions import Move, PartitionId, Position
+from millrace.inbox.positions import Move, PartitionId, Position, Reset
 from millrace.outbox.outbox import OutboxRow
 from millrace.pipeline.effects import PendingEffect
 from millrace.pipeline.timers import Timer
@@ -103,6 +104,16 @@ class QueueConformance:
         moves = [Move(parts[0], held[parts[0]], 5), Move(parts[1], Position(3, 1), 5)]
         assert not tx.positions.advance(GROUP, moves)
 
+    def test_a_reset_moves_a_position_once_and_only_for_its_owner(self, tx: Transaction) -> None:
+        part, other = PartitionId("topic", "id", 0), PartitionId("topic", "id", 1)
+        held = tx.positions.claim(GROUP, [part, other])
+        tx.positions.advance(GROUP, [Move(part, held[part], 5)])
+        assert tx.positions.reset(GROUP, [Reset(part, 9, 2, "one"), Reset(other, 1, 3, "one")]) == {other: Position(3, 1)}
+        assert tx.positions.reset(GROUP, [Reset(part, 1, 2, "one")]) == {part: Position(2, 1)}
+        assert tx.positions.advance(GROUP, [Move(part, Position(2, 1), 4)])
+        assert tx.positions.reset(GROUP, [Reset(part, 1, 2, "one")]) == {}
+        assert tx.positions.reset(GROUP, [Reset(part, 1, 1, "two")]) == {part: Position(1, 1)}
+
     def test_a_topic_made_anew_has_positions_of_its_own(self, tx: Transaction) -> None:
         old, new = PartitionId("topic", "old", 0), PartitionId("topic", "new", 0)
         tx.positions.advance(GROUP, [Move(old, tx.positions.claim(GROUP, [old])[old], 5)])
@@ -178,6 +189,14 @@ class QueueConformance:
         assert tx.parked.due_keys(GROUP, 30, 10) == ["now", "soon", "late"]
         assert tx.parked.due_keys(GROUP, 30, 1) == ["now"]
         assert tx.parked.due_keys("other", 30, 10) == []
+
+    def test_crowded_keys_give_the_last_record_of_each_of_their_topics(self, tx: Transaction) -> None:
+        tx.parked.park(
+            GROUP, [parked("a", b"1"), parked("a", b"2"), replace(parked("a", b"3"), topic="other"), parked("b", b"4")]
+        )
+        tx.parked.park("other group", [parked("b", b"5"), parked("b", b"6"), parked("b", b"7")])
+        assert sorted(tx.parked.crowding(GROUP, 3)) == [b"2", b"3"]
+        assert tx.parked.crowding(GROUP, 4) == []
 
     def test_a_parked_message_that_does_not_block_leaves_its_key_free(self, tx: Transaction) -> None:
         tx.parked.park(GROUP, [parked("a", b"1", state="dead", blocks=False), parked("b", b"2"), parked("a", b"3", blocks=False)])

@@ -1,0 +1,1 @@
+ALTER TABLE consumer_position ADD COLUMN reset_id TEXT NOT NULL DEFAULT '';

@@ -1,0 +1,104 @@
+"""The consumer on a real Kafka: the store's positions rule, each message counts once, and an absent database is waited for."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from devkit.postgres import PostgresServer
+from millrace.testing.waiting import eventually
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def test_a_new_group_reads_from_the_earliest_and_what_follows_is_published(running: Any) -> None:
+    messages = [running.world.message(f"a{n % 3}") for n in range(30)]
+    running.send(*messages)
+    running.consumer()
+    running.relay()
+    running.has(messages, "a0", "a1", "a2")
+    eventually(lambda: running.world.outbox() == [], 30)
+    assert running.ends(running.results) == 30
+
+
+def test_the_stored_position_rules_whatever_kafka_has_committed(running: Any) -> None:
+    messages = [running.world.message("a") for _ in range(9)]
+    running.send(*messages[:3])
+    running.consumer()
+    running.has(messages[:3], "a")
+    eventually(lambda: running.committed() == 3, 20, running.committed)
+    running.stop()
+    running.send(*messages[3:6])
+    running.forget_committed()
+    running.consumer()
+    running.has(messages[:6], "a")
+    running.stop()
+    running.send(*messages[6:])
+    running.set_committed(9)
+    running.consumer()
+    running.has(messages, "a")
+    running.stop()
+    running.set_committed(0)
+    running.consumer()
+    last = running.world.message("a")
+    running.send(last)
+    running.has([*messages, last], "a")
+    assert len(running.world.model()) == 10
+
+
+def test_records_kafka_delivers_again_change_nothing(running: Any) -> None:
+    messages = [running.world.message("a") for _ in range(5)]
+    running.send(*messages)
+    running.consumer()
+    running.has(messages, "a")
+    running.send(*messages)
+    last = running.world.message("a")
+    running.send(last)
+    running.has([*messages, last], "a")
+
+
+def test_two_consumers_share_the_partitions_and_one_takes_over_from_the_other(
+    start: Callable[..., Any], postgres_url: Callable[[], str]
+) -> None:
+    running = start(postgres_url(), 4)
+    accounts = [f"a{n}" for n in range(8)]
+    messages = [running.world.message(accounts[n % 8]) for n in range(240)]
+
+    def send() -> None:
+        for n in range(0, 240, 8):
+            running.send(*messages[n : n + 8])
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    first, second = running.consumer(), running.consumer()
+    eventually(lambda: first._assignment.held and second._assignment.held, 60)
+    assert not set(first._assignment.held) & set(second._assignment.held)
+    sender.join()
+    running.stop(first)
+    later = [running.world.message(account) for account in accounts]
+    running.send(*later)
+    running.has([*messages, *later], *accounts)
+    assert len(second._assignment.held) == 4
+
+
+def test_a_database_that_is_away_is_waited_for_within_the_group(
+    start: Callable[..., Any], private_postgres: PostgresServer
+) -> None:
+    running = start(private_postgres.url)
+    messages = [running.world.message("a") for _ in range(6)]
+    running.send(*messages[:3])
+    consumer = running.consumer()
+    running.has(messages[:3], "a")
+    running.world.session.close()
+    private_postgres.kill()
+    running.send(*messages[3:])
+    eventually(lambda: not running.health.snapshot()["database"].ok, 30)
+    eventually(lambda: consumer._flow.away, 30)
+    (described,) = running.admin.describe_consumer_groups([running.group]).values()
+    members = [member.member_id for member in described.result().members]
+    private_postgres.start()
+    running.has(messages, "a")
+    (described,) = running.admin.describe_consumer_groups([running.group]).values()
+    assert [member.member_id for member in described.result().members] == members
+    assert len(members) == 1
