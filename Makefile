@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 python := .venv/bin/python
+# Two workers, each with servers of its own: tests mostly wait. A module stays on one worker, which may have started a shop for it.
+workers := -n 2 --dist loadscope --no-loadscope-reorder
 # Found by name, so that `make bench` runs whatever is in benchmarks/.
 benchmarks := $(sort $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py)))))
 
@@ -35,11 +37,11 @@ lint: setup ## Style, types, layers, proto lint and breaking changes
 
 .PHONY: check
 check: lint ## Lint and the tests that need no server
-	@$(python) -m pytest -m "not servers"
+	@$(python) -m pytest $(workers) -m "not servers"
 
 .PHONY: test
 test: lint ## Lint and every test, against real Kafka and real PostgreSQL
-	@$(python) -m pytest
+	@$(python) -m pytest $(workers)
 
 .PHONY: proto
 proto: setup ## Judge proto/, and generate Python from it

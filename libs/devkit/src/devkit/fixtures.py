@@ -33,7 +33,11 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that takes a server, by a fixture or by the parameter `postgresql`."""
+    """Mark every test that takes a server, by a fixture or by the parameter `postgresql`, and put those of the whole shop first.
+
+    Modules are handed to the workers in this order: the longest last would leave one worker alone with them.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/shop/"))
     for item in items:
         parameters = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
         if _SERVER_FIXTURES & set(getattr(item, "fixturenames", ())) or "postgresql" in parameters:
