@@ -33,6 +33,32 @@ def test_a_message_too_large_for_the_topic_is_refused_for_good(kafka: str, kafka
     publisher.close()
 
 
+def test_messages_refused_together_arrive_one_by_one_in_the_order_of_their_key(
+    kafka: str, kafka_topic: Callable[..., str]
+) -> None:
+    publisher = KafkaPublisher(KafkaConfig(kafka))
+    topic = kafka_topic(max_message_bytes="1000")
+    publisher.publish([RawOutgoing(topic, b"k%d" % (n % 3), secrets.token_bytes(400) + b"%d" % n, ()) for n in range(30)])
+    subscription = KafkaSubscriber(KafkaConfig(kafka)).subscribe([topic], topic)
+    found = collect(subscription, 30)
+    for key in range(3):
+        assert [int((r.value or b"")[400:]) for r in found if r.key == b"k%d" % key] == list(range(key, 30, 3))
+    subscription.close()
+    publisher.close()
+
+
+def test_a_message_too_large_for_the_topic_has_none_beside_it_refused(kafka: str, kafka_topic: Callable[..., str]) -> None:
+    publisher = KafkaPublisher(KafkaConfig(kafka))
+    topic = kafka_topic(max_message_bytes="1000")
+    batch = [RawOutgoing(topic, b"k%d" % n, secrets.token_bytes(5000 if n in (4, 5) else 100), ()) for n in range(20)]
+    with pytest.raises(PermanentError, match="MSG_SIZE_TOO_LARGE"):
+        publisher.publish(batch)
+    subscription = KafkaSubscriber(KafkaConfig(kafka)).subscribe([topic], topic)
+    assert {record.key for record in collect(subscription, 18)} == {b"k%d" % n for n in range(20) if n not in (4, 5)}
+    subscription.close()
+    publisher.close()
+
+
 def test_keys_go_where_java_sends_them(kafka: str, kafka_topic: Callable[..., str]) -> None:
     topic = kafka_topic(partitions=12)
     publisher = KafkaPublisher(KafkaConfig(kafka))

@@ -153,6 +153,25 @@ def test_a_message_the_broker_refuses_for_good_blocks_its_key_alone(
     assert [n for _, n in read(kafka, topic, 1)] == [3]
 
 
+def test_rows_refused_together_arrive_and_those_too_large_alone_block_their_keys(
+    store: Store, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
+) -> None:
+    topic, small = kafka_topic(), kafka_topic(max_message_bytes="1000")
+    large = [OutboxRow(small, b"large%d" % n, os.urandom(10_000), HEADERS, f"large{n}") for n in range(3)]
+    keyed = [row(small, f"k{n % 25}", n) for n in range(75)]
+    unkeyed = [row(small, None, n) for n in range(75, 100)]
+    add(store, *large, *keyed, *unkeyed, row(small, "large0", 101), row(topic, "k", 102))
+    new_relay(store, kafka)
+    eventually(lambda: size(store) == 4, 30, lambda: size(store))
+    add(store, row(small, "k0", 103), row(small, "large1", 104))
+    eventually(lambda: size(store) == 5, 30, lambda: size(store))
+    found = read(kafka, small, 101)
+    for key in range(25):
+        assert [n for k, n in found if k == b"k%d" % key] == [*range(key, 75, 25), *([103] if key == 0 else [])]
+    assert sorted(n for k, n in found if k is None) == list(range(75, 100))
+    assert [n for _, n in read(kafka, topic, 1)] == [102]
+
+
 def test_many_rows_behind_a_refused_one_do_not_hide_the_others(
     store: Store, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
 ) -> None:

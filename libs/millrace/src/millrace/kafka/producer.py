@@ -5,6 +5,7 @@ Called by the outbox relay and by `KafkaPublisher`, which adds the waiting. It k
 
 import logging
 from collections.abc import Callable, Sequence
+from threading import Lock
 from time import monotonic
 from typing import Any
 
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 DeliveryReport = Callable[[KafkaError | None, Any], None]
 ErrorReport = Callable[[KafkaError], None]
 WireHeaders = Sequence[tuple[str, bytes | None]]
+
+_FLUSH_SECONDS = 0.1
 
 _UNANSWERED = frozenset((KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT))
 _AWAY = frozenset(
@@ -42,53 +45,94 @@ def as_error(error: KafkaError) -> MillraceError:
     return PermanentError(reason)
 
 
-def new_producer(config: KafkaConfig, on_error: ErrorReport | None = None) -> Producer:
-    """Return a confluent Producer with the settings of the promises. `on_error` hears of connection troubles while it is polled."""
+def new_producer(config: KafkaConfig, on_error: ErrorReport | None = None, *, alone: bool = False) -> Producer:
+    """Return a confluent Producer with the settings of the promises. `on_error` hears of connection troubles while it is polled.
+
+    `alone` puts each message into a record batch of its own.
+    """
 
     def report(error: KafkaError) -> None:
         log.warning("kafka producer error", extra={"kafka_error": error.name(), "reason": error.str()})
         if on_error is not None:
             on_error(error)
 
-    return Producer({**config.producer_settings(), "error_cb": report}, logger=CLIENT_LOG)
+    batching = {"batch.num.messages": 1} if alone else {}
+    return Producer({**config.producer_settings(), **batching, "error_cb": report}, logger=CLIENT_LOG)
 
 
 class KafkaProducer:
-    """Hands messages to librdkafka without waiting for them. Safe to call from several threads."""
+    """Hands messages to librdkafka without waiting for them. Safe to call from several threads.
+
+    Messages of a partition travel together, in one record batch, and a broker refuses a record batch as a whole: one message that it
+    does not take, or all of them being more than the topic's `max.message.bytes`, has innocent neighbours refused too. Only of a
+    message sent `alone` does a refusal say that it is at fault.
+    """
 
     def __init__(self, config: KafkaConfig, on_error: ErrorReport | None = None) -> None:
-        self._producer = new_producer(config, on_error)
+        self._config = config
+        self._on_error = on_error
+        self._together = new_producer(config, on_error)
+        self._alone: Producer | None = None
+        self._lock = Lock()
 
-    def send(self, topic: str, key: bytes | None, value: bytes | None, headers: WireHeaders, on_delivery: DeliveryReport) -> None:
+    def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: WireHeaders,
+        on_delivery: DeliveryReport,
+        *,
+        alone: bool = False,
+    ) -> None:
         """Queue one message; `on_delivery` is called once from `poll` or `flush`, in whichever thread calls them.
+
+        `alone` sends it in a record batch of its own. It keeps no order with messages under way that were not sent so.
 
         A full queue is waited for, by polling. Raises PublishTimeout if it stays full past the message time-out, PermanentError
         where the client itself refuses the message (too large), Unavailable if the producer is beyond repair.
         """
+        producer = self._one_by_one() if alone else self._together
         give_up_at = monotonic() + 30.0
         while True:
             try:
-                self._producer.produce(topic, value, key, headers=list(headers), on_delivery=on_delivery)
+                producer.produce(topic, value, key, headers=list(headers), on_delivery=on_delivery)
                 return
             except BufferError as full:
                 if monotonic() > give_up_at:
                     raise PublishTimeout("the producer's queue stays full") from full
-                self._producer.poll(0.1)
+                producer.poll(0.1)
             except KafkaException as refused:
                 raise as_error(refused.args[0]) from refused
 
     def poll(self, timeout_seconds: float = 0.0) -> int:
         """Call the delivery reports that are due, waiting up to `timeout_seconds` for the first; return how many there were."""
-        return self._producer.poll(timeout_seconds)
+        served = 0 if self._alone is None else self._alone.poll(0)
+        return served + self._together.poll(0 if served else timeout_seconds)
 
     def probe(self, timeout_seconds: float) -> None:
         """Ask the cluster for its brokers. Raises Unavailable if none answers in time."""
-        self._producer.poll(0)
+        self.poll()
         try:
-            self._producer.list_topics(timeout=timeout_seconds)
+            self._together.list_topics(timeout=timeout_seconds)
         except KafkaException as silent:
             raise Unavailable(silent.args[0].str()) from silent
 
     def flush(self, timeout_seconds: float) -> int:
         """Send without lingering and return how many messages still wait for their report after `timeout_seconds`."""
-        return self._producer.flush(timeout_seconds)
+        until = monotonic() + timeout_seconds
+        while True:
+            # Slices, so that neither producer's reports wait for the other's messages.
+            slice_seconds = max(0.0, min(_FLUSH_SECONDS, until - monotonic()))
+            waiting = self._together.flush(slice_seconds)
+            if self._alone is not None:
+                waiting += self._alone.flush(slice_seconds)
+            if not waiting or monotonic() >= until:
+                return waiting
+
+    def _one_by_one(self) -> Producer:
+        """Return the producer that batches nothing, made when it is first needed."""
+        with self._lock:
+            if self._alone is None:
+                self._alone = new_producer(self._config, self._on_error, alone=True)
+            return self._alone

@@ -1,13 +1,15 @@
 """The relay: publishes the outbox, in order, and removes what the broker has.
 
 One relay a store works at a time. Of one topic and key one row is under way at a time: librdkafka keeps order, except past a time-out.
-A successor of a relay that did not leave cleanly waits until nothing of it can still be under way.
+A successor of a relay that did not leave cleanly waits until nothing of it can still be under way. Rows the broker refused together
+are tried once more, each in a record batch of its own: that refusal is for good, and blocks the row's key.
 """
 
 import logging
 import threading
 import time
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import msgspec
 from confluent_kafka import KafkaError, Message
@@ -24,6 +26,9 @@ from millrace.store.faults import Fault, classify
 
 log = logging.getLogger(__name__)
 _HEADERS = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]])
+
+Lane: TypeAlias = tuple[str, bytes | None]
+"""A topic and key, within which order is kept; without a key there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +62,10 @@ class Relay:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay")
         self._delivered: list[OutboxRow] = []
-        self._refused: dict[int, tuple[str, bytes | None]] = {}
-        self._in_flight: set[tuple[str, bytes | None]] = set()
-        self._failed: set[tuple[str, bytes | None]] = set()
+        self._doubted: list[OutboxRow] = []
+        self._refused: dict[int, Lane] = {}
+        self._in_flight: set[Lane] = set()
+        self._failed: set[Lane] = set()
         self._next_probe = 0.0
         self._grace_seconds = kafka.message_timeout_seconds + 1
 
@@ -132,19 +138,18 @@ class Relay:
         with lease.session.transaction() as tx:
             rows = tx.outbox.head(self._config.max_batch, list(self._refused))
         self._failed = {lane for lane in self._refused.values() if lane[1] is not None}
+        self._doubted.clear()
         refused = set(self._failed)
-        sent = 0
         for row in rows:
             lane = (row.topic, row.key)
             if lane in refused:
                 self._refused[row.id] = lane  # skipped from now on, so that it does not hide what comes behind it
             if lane in self._in_flight or lane in self._failed:
                 continue
-            if row.key is not None:
-                self._in_flight.add(lane)
             self._send(row, lane)
-            sent += 1
         self._producer.flush(self._grace_seconds)
+        if self._doubted:
+            self._send_alone()
         delivered, self._delivered = self._delivered, []
         if delivered:
             with lease.session.transaction() as tx:
@@ -153,30 +158,42 @@ class Relay:
             self._health.report("kafka", True)
         return bool(delivered) and len(rows) > 0
 
-    def _send(self, row: OutboxRow, lane: tuple[str, bytes | None]) -> None:
+    def _send_alone(self) -> None:
+        """Try the rows that were refused together once more, each in a record batch of its own."""
+        doubted, self._doubted = self._doubted, []
+        log.warning("messages refused together, sent again one by one", extra={"messages": len(doubted)})
+        for row in doubted:
+            self._send(row, (row.topic, row.key), alone=True)
+        self._producer.flush(self._grace_seconds)
+
+    def _send(self, row: OutboxRow, lane: Lane, *, alone: bool = False) -> None:
         def reported(error: KafkaError | None, _: Message) -> None:
             self._in_flight.discard(lane)
             if error is None:
                 self._delivered.append(row)
             else:
-                self._not_delivered(row, lane, as_error(error))
+                self._not_delivered(row, lane, as_error(error), at_fault=alone)
 
+        if row.key is not None:
+            self._in_flight.add(lane)
         try:
-            self._producer.send(row.topic, row.key, row.payload, _HEADERS.decode(row.headers), reported)
+            self._producer.send(row.topic, row.key, row.payload, _HEADERS.decode(row.headers), reported, alone=alone)
         except (PermanentError, TransientError) as error:
             self._in_flight.discard(lane)
-            self._not_delivered(row, lane, error)
+            self._not_delivered(row, lane, error, at_fault=True)
         self._producer.poll()
 
-    def _not_delivered(self, row: OutboxRow, lane: tuple[str, bytes | None], error: MillraceError) -> None:
-        """Hold back what comes behind a row of the same key: for this round, or, where the row is refused for good, for ever."""
+    def _not_delivered(self, row: OutboxRow, lane: Lane, error: MillraceError, *, at_fault: bool) -> None:
+        """Hold back what comes behind a row of the same key: for this round, or, where the row itself is refused, for ever."""
         if row.key is not None:
             self._failed.add(lane)
-        if isinstance(error, PermanentError):
+        if not isinstance(error, PermanentError):
+            self._health.report("kafka", False, str(error))
+        elif at_fault:
             self._refused[row.id] = lane
             log.error("message refused for good, its key is blocked", extra={"outbox_id": row.id, "kafka_error": str(error)})
         else:
-            self._health.report("kafka", False, str(error))
+            self._doubted.append(row)
 
     def _drain(self) -> bool:
         return self._producer.flush(self._grace_seconds) == 0
