@@ -116,7 +116,7 @@ def test_a_woken_relay_publishes_without_waiting_for_its_sweep(
     store: Store, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
 ) -> None:
     topic = kafka_topic()
-    relay = new_relay(store, kafka, sweep_seconds=600.0)
+    relay = new_relay(store, kafka, sweep_seconds=600.0, timeout=15.0)
     add(store, row(topic, "k", 1))
     relay.wake()
     eventually(lambda: size(store) == 0, 20)
@@ -130,7 +130,7 @@ def test_what_is_there_at_the_stop_is_published_first(
     store: Store, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
 ) -> None:
     topic = kafka_topic()
-    relay = new_relay(store, kafka, sweep_seconds=600.0)
+    relay = new_relay(store, kafka, sweep_seconds=600.0, timeout=15.0)
     add(store, row(topic, "k", 0))
     relay.wake()
     eventually(lambda: size(store) == 0, 20)
