@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from devkit.kafka import KafkaBroker
-from millrace.errors import PermanentError, PublishTimeout, TransientError
+from millrace.errors import PermanentError, PublishTimeout, TransientError, Unavailable
 from millrace.kafka import KafkaConfig, KafkaPublisher, KafkaSubscriber
 from millrace.partitioner import partition_for
 from millrace.pubsub import RawOutgoing
@@ -66,6 +66,27 @@ def test_keys_go_where_java_sends_them(kafka: str, kafka_topic: Callable[..., st
     subscription = KafkaSubscriber(KafkaConfig(kafka)).subscribe([topic], topic)
     for record in collect(subscription, 50):
         assert record.partition == partition_for(record.key or b"", 12)
+    subscription.close()
+    publisher.close()
+
+
+def test_after_a_fatal_error_it_says_unavailable_and_later_works_again(private_kafka: KafkaBroker) -> None:
+    admin = AdminClient({"bootstrap.servers": private_kafka.bootstrap})
+    for future in admin.create_topics([NewTopic("t", 1)], operation_timeout=30).values():
+        future.result()
+    publisher = KafkaPublisher(KafkaConfig(private_kafka.bootstrap, message_timeout_seconds=15.0), timeout_seconds=30.0)
+    publisher.publish(to("t", messages(1)))
+    private_kafka.checkpoint("t-0")
+    publisher.publish(to("t", messages(1)))
+    publisher.publish(to("t", messages(1)))
+    private_kafka.roll_back("t-0")  # the broker goes on at a sequence number long past for the producer
+    started = monotonic()
+    with pytest.raises(Unavailable, match="OUT_OF_ORDER_SEQUENCE_NUMBER"):
+        publisher.publish(to("t", messages(5)))
+    assert monotonic() - started < 15
+    publisher.publish(to("t", messages(5)))
+    subscription = KafkaSubscriber(KafkaConfig(private_kafka.bootstrap)).subscribe(["t"], "readers")
+    assert len(collect(subscription, 6)) == 6
     subscription.close()
     publisher.close()
 

@@ -206,6 +206,29 @@ def test_after_the_broker_was_away_everything_arrives_in_order(
     assert [n for n in found if n != 4] == [0, 1, 2, 3]
 
 
+def test_after_a_fatal_error_the_relay_goes_on_with_a_new_producer_in_order(
+    store: Store, private_kafka: KafkaBroker, new_relay: Callable[..., Relay], caplog: pytest.LogCaptureFixture
+) -> None:
+    admin = AdminClient({"bootstrap.servers": private_kafka.bootstrap})
+    for future in admin.create_topics([NewTopic("t", 1), NewTopic("u", 1)]).values():
+        future.result()
+    new_relay(store, private_kafka.bootstrap, timeout=15.0)
+    add(store, row("t", "k", 0))
+    eventually(lambda: size(store) == 0, 30)
+    private_kafka.checkpoint("t-0")
+    for n in (1, 2):
+        add(store, row("t", "k", n))
+        eventually(lambda: size(store) == 0, 30)
+    private_kafka.roll_back("t-0")  # the broker goes on at a sequence number long past for the producer
+    add(store, *(row(topic, key, n) for n in range(3, 13) for topic in ("t", "u") for key in ("k", "l")))
+    eventually(lambda: size(store) == 0, 60, lambda: size(store))
+    assert "relay goes on with a new producer" in caplog.messages
+    for topic, lost in (("t", [0]), ("u", [])):
+        found = list(dict.fromkeys(read(private_kafka.bootstrap, topic, 20 + len(lost))))
+        assert [n for key, n in found if key == b"k"] == [*lost, *range(3, 13)]
+        assert [n for key, n in found if key == b"l"] == list(range(3, 13))
+
+
 def test_a_row_that_commits_behind_a_later_one_is_not_skipped(
     postgres: str, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
 ) -> None:

@@ -131,6 +131,19 @@ class KafkaBroker:
             self.stop()
         self.start()
 
+    def checkpoint(self, partition: str) -> None:
+        """Restart it, keeping a copy of a partition, `topic-0`, as it is now."""
+        self.stop()
+        shutil.copytree(self._data / partition, self._folder / "checkpoint" / partition)
+        self.start()
+
+    def roll_back(self, partition: str) -> None:
+        """Restart it with a partition as it was at its checkpoint: what came later is lost, as by an unclean leader election."""
+        self.stop()
+        shutil.rmtree(self._data / partition)
+        shutil.move(self._folder / "checkpoint" / partition, self._data / partition)
+        self.start()
+
     def close(self) -> None:
         """End it, and remove its data if they are temporary."""
         if self._temporary and self._child is not None:
@@ -142,6 +155,10 @@ class KafkaBroker:
         if self._temporary:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
     def _running(self) -> Child:
         if self._child is None or not self._child.alive:
             raise RuntimeError("this broker is not running")
@@ -149,11 +166,10 @@ class KafkaBroker:
 
     def _format(self, jars: Path) -> Path:
         """Write the settings, and format the data folder the first time."""
-        data = self._folder / "data"
         settings = self._folder / "server.properties"
         self._folder.mkdir(parents=True, exist_ok=True)
-        settings.write_text(_SETTINGS.format(port=self._port, controller_port=self._controller_port, data=data))
-        if not (data / "meta.properties").exists():
+        settings.write_text(_SETTINGS.format(port=self._port, controller_port=self._controller_port, data=self._data))
+        if not (self._data / "meta.properties").exists():
             words = ["kafka.tools.StorageTool", "format", "--cluster-id", "millrace-devkit-000000", "--config", str(settings)]
             log = self._folder / "format.log"
             child = self._children.start(ChildSpec(name="kafka-format", argv=[*_java(jars, *_JVM[2:]), *words], log_path=log))

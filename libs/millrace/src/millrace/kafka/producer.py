@@ -21,6 +21,8 @@ ErrorReport = Callable[[KafkaError], None]
 WireHeaders = Sequence[tuple[str, bytes | None]]
 
 _FLUSH_SECONDS = 0.1
+"""How long a flush waits in one go: so that neither of two producers waits for the other; and under the 0.2 s from which
+confluent-kafka (2.16) goes on after a fatal error and runs the next delivery reports with that exception set, which breaks them."""
 
 _UNANSWERED = frozenset((KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT))
 _AWAY = frozenset(
@@ -33,14 +35,25 @@ _AWAY = frozenset(
         KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
     )
 )
+_PRODUCER_AT_FAULT = frozenset(
+    (
+        KafkaError._FATAL,
+        KafkaError._INCONSISTENT,
+        KafkaError._FENCED,
+        KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+        KafkaError.UNKNOWN_PRODUCER_ID,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.INVALID_PRODUCER_ID_MAPPING,
+    )
+)
 
 
 def as_error(error: KafkaError) -> MillraceError:
-    """Return the Millrace error for a failed delivery: unanswered and away are transient, refused is permanent."""
+    """Return the Millrace error for a failed delivery: unanswered, away and a producer at fault are transient, refused is permanent."""
     reason = f"{error.name()}: {error.str()}"
     if error.code() in _UNANSWERED:
         return PublishTimeout(reason)
-    if error.code() in _AWAY or error.retriable() or error.fatal():
+    if error.code() in _AWAY or error.code() in _PRODUCER_AT_FAULT or error.retriable():
         return Unavailable(reason)
     return PermanentError(reason)
 
@@ -66,6 +79,9 @@ class KafkaProducer:
     Messages of a partition travel together, in one record batch, and a broker refuses a record batch as a whole: one message that it
     does not take, or all of them being more than the topic's `max.message.bytes`, has innocent neighbours refused too. Only of a
     message sent `alone` does a refusal say that it is at fault.
+
+    A fatal error, such as a sequence number the broker does not expect since it lost records, leaves it `broken`: it sends nothing more,
+    and reports all it was given. Whoever owns it goes on with a new one.
     """
 
     def __init__(self, config: KafkaConfig, on_error: ErrorReport | None = None) -> None:
@@ -73,7 +89,13 @@ class KafkaProducer:
         self._on_error = on_error
         self._together = new_producer(config, on_error)
         self._alone: Producer | None = None
+        self._broken = False
         self._lock = Lock()
+
+    @property
+    def broken(self) -> bool:
+        """Whether a fatal error ended it."""
+        return self._broken
 
     def send(
         self,
@@ -101,14 +123,16 @@ class KafkaProducer:
             except BufferError as full:
                 if monotonic() > give_up_at:
                     raise PublishTimeout("the producer's queue stays full") from full
-                producer.poll(0.1)
+                self._poll(producer, 0.1)
             except KafkaException as refused:
+                if refused.args[0].code() == KafkaError._FATAL:
+                    self._broken = True
                 raise as_error(refused.args[0]) from refused
 
     def poll(self, timeout_seconds: float = 0.0) -> int:
         """Call the delivery reports that are due, waiting up to `timeout_seconds` for the first; return how many there were."""
-        served = 0 if self._alone is None else self._alone.poll(0)
-        return served + self._together.poll(0 if served else timeout_seconds)
+        served = 0 if self._alone is None else self._poll(self._alone, 0)
+        return served + self._poll(self._together, 0 if served else timeout_seconds)
 
     def probe(self, timeout_seconds: float) -> None:
         """Ask the cluster for its brokers. Raises Unavailable if none answers in time."""
@@ -122,13 +146,31 @@ class KafkaProducer:
         """Send without lingering and return how many messages still wait for their report after `timeout_seconds`."""
         until = monotonic() + timeout_seconds
         while True:
-            # Slices, so that neither producer's reports wait for the other's messages.
             slice_seconds = max(0.0, min(_FLUSH_SECONDS, until - monotonic()))
-            waiting = self._together.flush(slice_seconds)
+            waiting = self._flush(self._together, slice_seconds)
             if self._alone is not None:
-                waiting += self._alone.flush(slice_seconds)
+                waiting += self._flush(self._alone, slice_seconds)
             if not waiting or monotonic() >= until:
                 return waiting
+
+    def _poll(self, producer: Producer, timeout_seconds: float) -> int:
+        try:
+            return producer.poll(timeout_seconds)
+        except KafkaException as fatal:
+            self._ended_by(fatal)
+            return 0
+
+    def _flush(self, producer: Producer, timeout_seconds: float) -> int:
+        try:
+            return producer.flush(timeout_seconds)
+        except KafkaException as fatal:
+            self._ended_by(fatal)
+            return len(producer)
+
+    def _ended_by(self, fatal: KafkaException) -> None:
+        """Note the error that confluent-kafka raises from poll and flush, and only there, instead of calling `error_cb`."""
+        self._broken = True
+        log.error("kafka producer beyond repair", extra={"kafka_error": fatal.args[0].name(), "reason": fatal.args[0].str()})
 
     def _one_by_one(self) -> Producer:
         """Return the producer that batches nothing, made when it is first needed."""

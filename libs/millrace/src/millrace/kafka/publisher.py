@@ -52,8 +52,6 @@ class KafkaPublisher:
             others = [failure for failure in failures if failure.lane not in refused]
             failures = others + _send(producer, again, give_up_at, alone=True)
         if failures:
-            if failures[0].error.fatal():
-                self._replace(producer)
             raise as_error(failures[0].error)
 
     def close(self) -> None:
@@ -68,15 +66,9 @@ class KafkaPublisher:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the publisher is closed")
-            if self._producer is None:
+            if self._producer is None or self._producer.broken:
                 self._producer = KafkaProducer(self._config, self._on_error)
             return self._producer
-
-    def _replace(self, broken: KafkaProducer) -> None:
-        """Drop a producer that librdkafka declared fatally broken; the next batch gets a new one."""
-        with self._lock:
-            if self._producer is broken:
-                self._producer = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +97,27 @@ class _Reports:
 
 
 def _send(producer: KafkaProducer, batch: Sequence[Sendable], give_up_at: float, *, alone: bool = False) -> list[_Failure]:
-    """Send in order and return what failed, once every message has its report. Raises PublishTimeout if one has none by then."""
+    """Send in order and return what failed, once every message has its report. Raises PublishTimeout if one has none by then.
+
+    Where the producer does not take a message, its error is raised once those before it have their reports.
+    """
     reports = _Reports()
-    for item in batch:
-        if isinstance(item, RawOutgoing):
-            producer.send(item.topic, item.key, item.value, item.headers, reports, alone=alone)
-        else:
-            message = item.message
-            producer.send(item.topic, _key(item), message.payload, encode_headers(message), reports, alone=alone)
-    # Slices: a flush waits for other threads' messages too, and must not hold this batch up once its own reports are in.
-    while reports.received < len(batch):
-        left = give_up_at - monotonic()
-        if left <= 0:
-            raise PublishTimeout(f"{len(batch) - reports.received} of {len(batch)} messages unanswered")
-        producer.flush(min(left, _SLICE_SECONDS))
+    sent = 0
+    try:
+        for item in batch:
+            if isinstance(item, RawOutgoing):
+                producer.send(item.topic, item.key, item.value, item.headers, reports, alone=alone)
+            else:
+                message = item.message
+                producer.send(item.topic, _key(item), message.payload, encode_headers(message), reports, alone=alone)
+            sent += 1
+    finally:
+        # Slices: a flush waits for other threads' messages too, and must not hold this batch up once its own reports are in.
+        while reports.received < sent:
+            left = give_up_at - monotonic()
+            if left <= 0:
+                raise PublishTimeout(f"{sent - reports.received} of {sent} messages unanswered")
+            producer.flush(min(left, _SLICE_SECONDS))
     return reports.failures
 
 

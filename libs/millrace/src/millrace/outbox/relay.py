@@ -2,7 +2,8 @@
 
 One relay a store works at a time. Of one topic and key one row is under way at a time: librdkafka keeps order, except past a time-out.
 A successor of a relay that did not leave cleanly waits until nothing of it can still be under way. Rows the broker refused together
-are tried once more, each in a record batch of its own: that refusal is for good, and blocks the row's key.
+are tried once more, each in a record batch of its own: that refusal is for good, and blocks the row's key. A producer that a fatal
+error ended is replaced, once nothing can come of it any more.
 """
 
 import logging
@@ -57,6 +58,7 @@ class Relay:
         self._health = health
         self._metrics = metrics
         self._clock = clock
+        self._kafka = kafka
         self._producer = KafkaProducer(kafka, self._on_error)
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -150,6 +152,8 @@ class Relay:
         self._producer.flush(self._grace_seconds)
         if self._doubted:
             self._send_alone()
+        if self._producer.broken:
+            self._renew_producer()
         delivered, self._delivered = self._delivered, []
         if delivered:
             with lease.session.transaction() as tx:
@@ -194,6 +198,13 @@ class Relay:
             log.error("message refused for good, its key is blocked", extra={"outbox_id": row.id, "kafka_error": str(error)})
         else:
             self._doubted.append(row)
+
+    def _renew_producer(self) -> None:
+        """Go on with a new producer, once the broken one has nothing under way; what it did not deliver is still in the outbox."""
+        self._producer.flush(self._grace_seconds)
+        self._in_flight.clear()
+        self._producer = KafkaProducer(self._kafka, self._on_error)
+        log.warning("relay goes on with a new producer")
 
     def _drain(self) -> bool:
         return self._producer.flush(self._grace_seconds) == 0
