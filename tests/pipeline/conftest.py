@@ -141,12 +141,12 @@ def charge(body: Any, states: Mapping[str, Any], context: Context) -> Decision:
 
 
 class ReadModel:
-    """Writes one row an event; `note` is unique, `doubled` overflows for what is above half of 64 bits. 13 is a bug."""
+    """Writes one row an event; `note` is unique, `doubled` overflows for what is above half of 64 bits. 1313 is a bug."""
 
     def apply(self, sql: Sql, changes: Sequence[Change]) -> None:
         for change in changes:
-            if change.event.amount == 13:
-                raise KeyError("thirteen")
+            if change.event.amount == 1313:
+                raise KeyError("unshowable")
         sql.each(
             "INSERT INTO model (stream, note, doubled) SELECT stream, note, doubled FROM rows",
             {"stream": "text", "note": "text", "doubled": "bigint"},
