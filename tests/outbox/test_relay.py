@@ -49,7 +49,7 @@ def new_relay() -> Iterator[Callable[..., Relay]]:
     relays: list[Relay] = []
 
     def make(
-        store: Store, bootstrap: str, *, sweep_seconds: float = 0.2, timeout: float = 1.0, health: Health | None = None
+        store: Store, bootstrap: str, *, sweep_seconds: float = 0.2, timeout: float = 10.0, health: Health | None = None
     ) -> Relay:
         kafka = KafkaConfig(bootstrap, message_timeout_seconds=timeout)
         relay = Relay(RelayConfig(sweep_seconds), kafka, store, health or Health(), PipelineMetrics("test"), utc_now)
@@ -193,7 +193,7 @@ def test_after_the_broker_was_away_everything_arrives_in_order(
     for future in admin.create_topics([NewTopic("t", 1)]).values():
         future.result()
     health = Health()
-    new_relay(store, private_kafka.bootstrap, health=health)
+    new_relay(store, private_kafka.bootstrap, timeout=1.0, health=health)
     add(store, row("t", "k", 0))
     eventually(lambda: size(store) == 0, 20)
     private_kafka.kill()
@@ -259,7 +259,7 @@ def test_one_relay_leads_and_another_takes_over_when_its_connection_is_killed(
 ) -> None:
     topic, store = kafka_topic(), open_store(postgres)
     for _ in range(2):
-        new_relay(store, kafka)
+        new_relay(store, kafka, timeout=1.0)
     add(store, row(topic, "k", 0))
     eventually(lambda: size(store) == 0, 20)
     (leader,) = relays_alive(postgres)
@@ -314,5 +314,20 @@ def test_writers_and_relay_side_by_side_lose_and_reorder_nothing(
         thread.join(60)
     eventually(lambda: size(store) == 0, 30, lambda: size(store))
     found = read(kafka, topic, 90)
-    for number in range(3):
-        assert [n for key, n in found if key == b"k%d" % number] == list(range(30))
+    by_key = {f"k{number}": [n for key, n in found if key == b"k%d" % number] for number in range(3)}
+    assert by_key == {key: list(range(30)) for key in by_key}
+
+
+def test_rows_of_a_topic_that_is_not_there_wait_for_it_and_hold_up_no_others(
+    store: Store, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
+) -> None:
+    topic, late = kafka_topic(), kafka_topic("late")
+    admin = AdminClient({"bootstrap.servers": kafka})
+    admin.delete_topics([late], operation_timeout=30)[late].result()
+    eventually(lambda: late not in admin.list_topics(timeout=10).topics, 30)
+    add(store, *(row(late, "k", n) for n in range(3)), *(row(topic, "k", n) for n in range(10)))
+    new_relay(store, kafka, timeout=60.0)
+    eventually(lambda: size(store) == 3, 30, lambda: size(store))
+    admin.create_topics([NewTopic(late, 1)], operation_timeout=30)[late].result()
+    eventually(lambda: size(store) == 0, 120, lambda: size(store))
+    assert [n for _, n in read(kafka, late, 3)] == [0, 1, 2]

@@ -8,7 +8,9 @@ import pytest
 
 from millrace.decision import Context, Decision
 from millrace.errors import Refused, TransientError
+from millrace.eventstore.events import Append, NewEvent
 from millrace.message import Message
+from millrace.pipeline.inputs import Input
 
 
 @pytest.fixture
@@ -152,8 +154,10 @@ def test_bytes_nobody_can_read_are_dead_and_do_not_block_their_key(world: Any, p
 
 def test_a_known_type_without_a_handler_is_dead_and_blocks_nothing_it_could_not_depend_on(world: Any) -> None:
     body = world.payment.RefundPaymentCommand(order_id="a")
-    world.process(world.record(Message("shop.payment.v1.RefundPaymentCommand", body.SerializeToString(), "a")))
-    assert [(key, state) for key, state, *_ in world.parked()] == [("a", "dead")]
+    after = world.message("a")
+    world.process(*world.records(Message("shop.payment.v1.RefundPaymentCommand", body.SerializeToString(), "a"), after))
+    assert world.parked() == [("a", "dead", 1, False)]
+    assert world.notes("a") == [after.id]
 
 
 def test_a_tombstone_and_a_record_without_headers_are_dead(world: Any) -> None:
@@ -259,3 +263,21 @@ def test_a_read_model_without_its_table_is_no_messages_fault(world: Any) -> None
     with pytest.raises(Exception, match="model"):
         world.process(world.record(world.message("a")))
     assert world.parked() == []
+
+
+def test_a_stream_that_cannot_be_read_fails_its_own_messages_and_they_wait_for_a_program_that_can(world: Any) -> None:
+    newer = Append("account-a", 0, [NewEvent("OfANewerVersion", "{}")], "{}", 99)
+    with world.session.transaction() as tx:
+        tx.events.append([newer], 1)
+    world.process(*world.records(world.message("a"), world.message("b")))
+    assert len(world.notes("b")) == 1
+    assert world.parked() == [("a", "retry", 1, True)]
+
+
+def test_a_command_on_a_stream_that_cannot_be_read_is_told_to_come_again(world: Any) -> None:
+    with world.session.transaction() as tx:
+        tx.events.append([Append("account-a", 0, [NewEvent("OfANewerVersion", "{}")], "{}", 99)], 1)
+    deposits = [Input("one", "a", world.Deposit("a"), {}), Input("two", "b", world.Deposit("b"), {})]
+    results = world.process(inputs=deposits)
+    assert isinstance(results["one"].error, TransientError)
+    assert results["two"].reply == 1

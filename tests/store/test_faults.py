@@ -231,3 +231,22 @@ def test_what_is_no_database_error_is_a_bug_and_a_version_conflict_asks_for_anot
 def test_a_key_too_long_for_an_index_is_the_datas_fault(postgres: Callable[[], Session]) -> None:
     text = "".join(chr(0x4E00 + n * 7919 % 20000) for n in range(6000))
     assert fault_of(postgres(), lambda tx: tx.message_ids.remember("group", [(text, 1)])) is Fault.DATA
+
+
+def test_a_server_that_takes_no_writes_yet_is_away(postgres: Callable[[], Session]) -> None:
+    def write(tx: Transaction) -> None:
+        tx.sql.execute("SET TRANSACTION READ ONLY")
+        tx.outbox.add([OutboxRow("t", None, None, b"", "id")])
+
+    assert fault_of(postgres(), write) is Fault.AWAY
+
+
+def test_a_lock_that_is_not_given_in_time_is_waited_for(postgres: Callable[[], Session]) -> None:
+    def want(tx: Transaction) -> None:
+        tx.sql.execute("SET LOCAL lock_timeout = '20ms'")
+        tx.sql.execute("LOCK TABLE outbox")
+
+    holder = postgres()
+    with holder.transaction() as tx:
+        tx.sql.execute("LOCK TABLE outbox")
+        assert fault_of(postgres(), want) is Fault.AWAY

@@ -102,3 +102,33 @@ def test_a_database_that_is_away_is_waited_for_within_the_group(
     (described,) = running.admin.describe_consumer_groups([running.group]).values()
     assert [member.member_id for member in described.result().members] == members
     assert len(members) == 1
+
+
+def test_a_worker_whose_position_another_moved_proves_itself_and_reads_on(running: Any) -> None:
+    messages = [running.world.message("a") for _ in range(3)]
+    running.send(messages[0])
+    consumer = running.consumer()
+    running.has(messages[:1], "a")
+    consumer._doubted.add(("a.topic.taken.away.meanwhile", 0))
+    partition = next(iter(consumer._assignment._ids.values()))
+    with running.world.session.transaction() as tx:
+        tx.positions.claim(running.group, [partition])
+    running.send(*messages[1:])
+    running.has(messages, "a")
+
+
+def test_a_fault_that_no_waiting_mends_is_told_of_and_hinders_no_end(running: Any, caplog: pytest.LogCaptureFixture) -> None:
+    world, message = running.world, running.world.message("a")
+    with world.session.transaction() as tx:
+        tx.sql.execute("ALTER TABLE model RENAME TO elsewhere")
+    running.send(message)
+    consumer = running.consumer()
+    eventually(lambda: "consumer starts over" in caplog.messages, 60, lambda: caplog.messages)
+    ending = threading.Thread(target=lambda: running.stop(consumer))
+    ending.start()
+    ending.join(30)
+    assert not ending.is_alive()
+    with world.session.transaction() as tx:
+        tx.sql.execute("ALTER TABLE elsewhere RENAME TO model")
+    running.consumer()
+    running.has([message], "a")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from devkit.processes import log_tail
 from devkit.stack import Stack, StackSettings
 
 _LINES = 60
@@ -34,13 +33,18 @@ class Shops:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show, where a test failed, the last lines of each service of its shops: their folders are gone when a person looks."""
+    """Show, where a test failed, the last lines above INFO of each service of its shops: their folders are gone when a person looks."""
     report = yield
     if report.failed:
         for stack in _stacks(getattr(item, "funcargs", {})):
             for instance in stack.instances:
-                report.sections.append((f"log of {instance.name}", log_tail(instance.log_path, _LINES)))
+                report.sections.append((f"log of {instance.name}", _what_matters(instance.log_path)))
     return report
+
+
+def _what_matters(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return "\n".join([line for line in lines if '"log.level":"info"' not in line][-_LINES:])
 
 
 def _stacks(fixtures: Mapping[str, object]) -> Iterable[Stack]:

@@ -4,6 +4,7 @@
     ├── TransientError          try again with back-off
     │   ├── PublishTimeout      the broker gave no answer; the messages may still arrive
     │   ├── Unavailable         a dependency is away (database, broker, external part)
+    │   ├── StreamUnreadable    a stream holds what this program cannot read; a newer one may
     │   └── OutcomeUnknown      an external part did not answer in time; what was asked may have happened
     ├── PermanentError          never try again: dead letter, or a refusal at the edge
     │   ├── Undecodable         bytes that are not what their headers say
@@ -37,6 +38,10 @@ class PublishTimeout(TransientError):
 
 class Unavailable(TransientError):
     """A dependency is away."""
+
+
+class StreamUnreadable(TransientError):
+    """A stream holds what this program cannot read. During a rolling upgrade a newer one can."""
 
 
 class OutcomeUnknown(TransientError):

@@ -9,13 +9,15 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from tenacity import AsyncRetrying, retry_if_exception, retry_if_exception_type, wait_exponential
 
-from millrace.clock import utc_now
+from millrace.clock import micros, utc_now
 from millrace.edge.server import EdgeServer
 from millrace.errors import TransientError
+from millrace.inbox.message_ids import KEEP_DAYS
 from millrace.kafka.config import KafkaConfig
 from millrace.observability.health import Health
 from millrace.outbox.relay import Relay, RelayConfig
@@ -67,19 +69,21 @@ async def _run(service: Service) -> None:
     service.health.report("database", False, "not reached yet")
     service.health.report("kafka", False, "not reached yet")
     await service.edge.start()
-    starting = asyncio.ensure_future(_migrated(service))
-    waiting: asyncio.Future[object] = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((starting, waiting), return_when=asyncio.FIRST_COMPLETED)
-    if starting.done():
-        starting.result()
-        await _work(service, waiting)
-    else:
-        starting.cancel()
+    try:
+        starting = asyncio.ensure_future(_migrated(service))
+        waiting: asyncio.Future[object] = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((starting, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await _work(service, waiting)
+        else:
+            starting.cancel()
+    finally:
         await service.edge.drain()
-    service.queries.close()
-    service.store.close()
-    for end in service.at_end:
-        end()
+        service.queries.close()
+        service.store.close()
+        for end in service.at_end:
+            end()
     log.info("service ended", extra={"service": service.name})
 
 
@@ -108,6 +112,7 @@ def _maintain(service: Service) -> None:
     try:
         with session.transaction() as tx:
             tx.message_ids.maintain(utc_now())
+            tx.parked.forget(micros(utc_now() - timedelta(days=KEEP_DAYS)))
     finally:
         session.close()
 
@@ -120,19 +125,21 @@ async def _work(service: Service, waiting: "asyncio.Future[object]") -> None:
     service.commands.start()
     reactors.start()
     relay.start()
-    await _prepared(service, waiting)
-    consumer.start()
-    log.info("service started", extra={"service": service.name})
-    while not waiting.done():
-        done, _ = await asyncio.wait((waiting,), timeout=_MAINTENANCE_SECONDS)
-        if not done:
-            await _maintain_now(service)
-    log.info("service ends", extra={"service": service.name})
-    await service.edge.drain()
-    await asyncio.to_thread(consumer.stop)
-    await reactors.stop()
-    await asyncio.to_thread(service.commands.stop)
-    await asyncio.to_thread(relay.stop)
+    try:
+        await _prepared(service, waiting)
+        consumer.start()
+        log.info("service started", extra={"service": service.name})
+        while not waiting.done():
+            done, _ = await asyncio.wait((waiting,), timeout=_MAINTENANCE_SECONDS)
+            if not done:
+                await _maintain_now(service)
+    finally:
+        log.info("service ends", extra={"service": service.name})
+        await service.edge.drain()
+        await asyncio.to_thread(consumer.stop)
+        await reactors.stop()
+        await asyncio.to_thread(service.commands.stop)
+        await asyncio.to_thread(relay.stop)
 
 
 async def _prepared(service: Service, waiting: "asyncio.Future[object]") -> None:

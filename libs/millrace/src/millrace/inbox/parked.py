@@ -101,14 +101,18 @@ class ParkedMessages:
         )
 
     def count(self, group: str) -> int:
-        """Return how many messages are parked."""
-        return int(self._sql.execute("SELECT count(*) FROM parked WHERE grp = :grp", {"grp": group})[0][0])
+        """Return how many messages are parked that block their keys, those behind them included."""
+        return int(self._sql.execute("SELECT count(*) FROM parked WHERE grp = :grp AND blocks = 1", {"grp": group})[0][0])
+
+    def forget(self, before: int) -> None:
+        """Remove dead messages that block nothing and were parked before a time: their copies are in the dead letter topics."""
+        self._sql.execute("DELETE FROM parked WHERE blocks = 0 AND state = 'dead' AND parked_at < :before", {"before": before})
 
     def crowding(self, group: str, most: int) -> Sequence[bytes]:
-        """Return the last record of each topic and key that has `most` messages parked, or more."""
+        """Return the last record of each topic and key that has `most` messages parked that block it, or more."""
         found = self._sql.execute(
             "SELECT record FROM parked WHERE seq IN (SELECT max(seq) FROM parked WHERE grp = :grp AND key IN "
-            "(SELECT key FROM parked WHERE grp = :grp GROUP BY key HAVING count(*) >= :most) GROUP BY key, topic)",
+            "(SELECT key FROM parked WHERE grp = :grp AND blocks = 1 GROUP BY key HAVING count(*) >= :most) GROUP BY key, topic)",
             {"grp": group, "most": most},
         )
         return [row[0] for row in found]

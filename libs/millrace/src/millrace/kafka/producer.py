@@ -25,37 +25,30 @@ _FLUSH_SECONDS = 0.1
 confluent-kafka (2.16) goes on after a fatal error and runs the next delivery reports with that exception set, which breaks them."""
 
 _UNANSWERED = frozenset((KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT))
-_AWAY = frozenset(
+_REFUSED = frozenset(
     (
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TRANSPORT,
-        KafkaError._PURGE_QUEUE,
-        KafkaError._PURGE_INFLIGHT,
-        KafkaError.NOT_ENOUGH_REPLICAS,
-        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-    )
-)
-_PRODUCER_AT_FAULT = frozenset(
-    (
-        KafkaError._FATAL,
-        KafkaError._INCONSISTENT,
-        KafkaError._FENCED,
-        KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
-        KafkaError.UNKNOWN_PRODUCER_ID,
-        KafkaError.INVALID_PRODUCER_EPOCH,
-        KafkaError.INVALID_PRODUCER_ID_MAPPING,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError._BAD_MSG,
+        KafkaError._INVALID_ARG,
     )
 )
 
 
 def as_error(error: KafkaError) -> MillraceError:
-    """Return the Millrace error for a failed delivery: unanswered, away and a producer at fault are transient, refused is permanent."""
+    """Return the Millrace error for a failed delivery.
+
+    Permanent is only what lies in the message itself. All else may pass: brokers come back, topics are made, rights are granted, and a
+    producer at fault is replaced.
+    """
     reason = f"{error.name()}: {error.str()}"
-    if error.code() in _UNANSWERED:
-        return PublishTimeout(reason)
-    if error.code() in _AWAY or error.code() in _PRODUCER_AT_FAULT or error.retriable():
-        return Unavailable(reason)
-    return PermanentError(reason)
+    if error.code() in _REFUSED:
+        return PermanentError(reason)
+    return PublishTimeout(reason) if error.code() in _UNANSWERED else Unavailable(reason)
 
 
 def new_producer(config: KafkaConfig, on_error: ErrorReport | None = None, *, alone: bool = False) -> Producer:

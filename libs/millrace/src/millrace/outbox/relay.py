@@ -34,10 +34,16 @@ Lane: TypeAlias = tuple[str, bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class RelayConfig:
-    """How often the relay looks without being woken, and how much it takes at a time."""
+    """How often the relay looks without being woken, and how much it takes at a time.
+
+    A round waits `round_seconds` for its reports; what takes longer (a partition without a leader, a topic that is not there) goes on
+    meanwhile, and holds up its own keys only. Messages refused for good are tried again every `refused_seconds`: a limit may be raised.
+    """
 
     sweep_seconds: float = 1.0
     max_batch: int = 1000
+    round_seconds: float = 0.2
+    refused_seconds: float = 60.0
     probe_seconds: float = 5.0
 
 
@@ -63,12 +69,12 @@ class Relay:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay")
-        self._delivered: list[OutboxRow] = []
+        self._delivered: dict[int, OutboxRow] = {}
         self._doubted: list[OutboxRow] = []
         self._refused: dict[int, Lane] = {}
         self._in_flight: set[Lane] = set()
         self._failed: set[Lane] = set()
-        self._next_probe = 0.0
+        self._next_probe = self._next_refused = 0.0
         self._grace_seconds = kafka.message_timeout_seconds + 1
 
     def start(self) -> None:
@@ -137,30 +143,39 @@ class Relay:
 
     def _round(self, lease: Lease) -> bool:
         """Publish the head of the outbox; return whether more may follow at once."""
+        if time.monotonic() >= self._next_refused:
+            self._next_refused = time.monotonic() + self._config.refused_seconds
+            self._refused.clear()
         with lease.session.transaction() as tx:
             rows = tx.outbox.head(self._config.max_batch, list(self._refused))
         self._failed = {lane for lane in self._refused.values() if lane[1] is not None}
         self._doubted.clear()
         refused = set(self._failed)
+        passed: set[Lane] = set()  # reports come while we send: a key that gets free now has rows we have passed
         for row in rows:
             lane = (row.topic, row.key)
+            if row.id in self._delivered:
+                continue  # its report came since the rows were read
             if lane in refused:
                 self._refused[row.id] = lane  # skipped from now on, so that it does not hide what comes behind it
-            if lane in self._in_flight or lane in self._failed:
+            if lane in passed or lane in self._in_flight or lane in self._failed:
+                passed.add(lane)
                 continue
+            if row.key is not None:
+                passed.add(lane)
             self._send(row, lane)
-        self._producer.flush(self._grace_seconds)
+        self._producer.flush(self._config.round_seconds)
         if self._doubted:
             self._send_alone()
         if self._producer.broken:
             self._renew_producer()
-        delivered, self._delivered = self._delivered, []
+        delivered, self._delivered = list(self._delivered.values()), {}
         if delivered:
             with lease.session.transaction() as tx:
                 tx.outbox.delivered(delivered, micros(self._clock()))
             self._metrics.delivered(len(delivered))
             self._health.report("kafka", True)
-        return bool(delivered) and len(rows) > 0
+        return bool(delivered and rows) or bool(self._in_flight)
 
     def _send_alone(self) -> None:
         """Try the rows that were refused together once more, each in a record batch of its own."""
@@ -174,7 +189,7 @@ class Relay:
         def reported(error: KafkaError | None, _: Message) -> None:
             self._in_flight.discard(lane)
             if error is None:
-                self._delivered.append(row)
+                self._delivered[row.id] = row
             else:
                 self._not_delivered(row, lane, as_error(error), at_fault=alone)
 

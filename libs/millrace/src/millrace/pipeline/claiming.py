@@ -17,6 +17,7 @@ from millrace.pipeline.assignment import TopicPart
 from millrace.store.contract import Session
 
 log = logging.getLogger(__name__)
+_PROOF_SECONDS = 10.0
 
 OWN_COMMIT = "millrace"
 """The metadata of every offset that a Millrace consumer commits."""

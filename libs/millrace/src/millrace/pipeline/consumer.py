@@ -1,7 +1,6 @@
 """The consumer's thread: reads batches, has the engine decide them, and commits Kafka's offsets behind, as a courtesy to tools.
 
-It alone touches the Kafka consumer. The truth about positions is in the store; what Kafka has committed is used once, by a group whose
-store knows nothing of a partition yet.
+It alone touches the Kafka consumer. The truth about positions is in the store (see `claiming`).
 """
 
 import logging
@@ -14,7 +13,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
-from tenacity import Retrying, stop_never, wait_exponential
+from tenacity import Retrying, retry_if_exception, stop_when_event_set, wait_exponential
 
 from millrace.errors import PositionLost
 from millrace.kafka.closing import leave
@@ -29,7 +28,7 @@ from millrace.pipeline.engine import Batch, Engine
 from millrace.pipeline.flow import Flow
 from millrace.pipeline.timing import DueWork
 from millrace.store.contract import Session, Store
-from millrace.store.faults import Fault, classify
+from millrace.store.faults import is_away
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,8 @@ class PipelineConsumer:
     def stop(self) -> None:
         """Finish the batch in hand, commit, leave the group, and end the thread."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -106,10 +106,7 @@ class PipelineConsumer:
             except Exception:
                 log.exception("consumer starts over")
                 self._stopping.wait(1.0)
-            if self._stopping.is_set():
-                leave(consumer, partial(self._commit, consumer, synchronous=True))
-            else:
-                consumer.close()
+            leave(consumer, partial(self._commit, consumer, synchronous=True) if self._stopping.is_set() else None)
         self._session.close()
 
     def _turn(self, consumer: Consumer) -> None:
@@ -182,23 +179,28 @@ class PipelineConsumer:
         self._until_database(consumer, attempt)
 
     def _until_database(self, consumer: Consumer, work: Callable[[], Any]) -> Any:
-        """Do `work`, again and again while the database is away: partitions paused, but polled, so that the group keeps us."""
-        for attempt in Retrying(
-            stop=stop_never, wait=wait_exponential(self._config.away_seconds, 5), sleep=lambda s: self._wait(consumer, s)
-        ):
-            with attempt:
-                try:
-                    result = work()
-                except Exception as error:
-                    if classify(error) not in (Fault.AWAY, Fault.AGAIN):
-                        raise
-                    self._health.report("database", False, str(error))
-                    if self._stopping.is_set():
-                        return None
-                    self._database_is_away(consumer, True)
-                    raise
+        """Do `work`, again and again while the database is away: partitions paused, but polled, so that the group keeps us.
+
+        Returns None if told to stop meanwhile. Raises what is no matter of waiting.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception(is_away),
+            stop=stop_when_event_set(self._stopping),
+            wait=wait_exponential(self._config.away_seconds, 5),
+            sleep=lambda seconds: self._wait(consumer, seconds),
+            before_sleep=lambda state: self._database_is_away(consumer, str(state.outcome.exception() if state.outcome else "")),
+            reraise=True,
+        )
+        try:
+            result = retrying(work)
+        except Exception as error:
+            if is_away(error):
+                return None
+            raise
         self._health.report("database", True)
-        self._database_is_away(consumer, False)
+        if self._flow.away:
+            self._flow.away = False
+            self._regulate(consumer)
         return result
 
     def _wait(self, consumer: Consumer, seconds: float) -> None:
@@ -209,9 +211,10 @@ class PipelineConsumer:
             if message is not None and (record := self._record(message)) is not None:
                 self._assignment.doubt([(record.topic, record.partition)])
 
-    def _database_is_away(self, consumer: Consumer, away: bool) -> None:
-        if self._flow.away != away:
-            self._flow.away = away
+    def _database_is_away(self, consumer: Consumer, reason: str) -> None:
+        self._health.report("database", False, reason)
+        if not self._flow.away:
+            self._flow.away = True
             self._regulate(consumer)
 
     def _regulate(self, consumer: Consumer, parts: Iterable[TopicPart] | None = None) -> None:
@@ -231,13 +234,16 @@ class PipelineConsumer:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         parts = [(p.topic, p.partition) for p in partitions]
-        self._commit(consumer, synchronous=True, only=set(parts))
+        self._commit(consumer, synchronous=False, only=set(parts))
         self._assignment.drop(parts)
+        self._doubted.difference_update(parts)
         consumer.incremental_unassign(partitions)
         log.info("partitions revoked", extra={"partitions": len(parts)})
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._assignment.drop([(p.topic, p.partition) for p in partitions])
+        parts = [(p.topic, p.partition) for p in partitions]
+        self._assignment.drop(parts)
+        self._doubted.difference_update(parts)
         consumer.incremental_unassign(partitions)
         log.warning("partitions lost", extra={"partitions": len(partitions)})
 
@@ -251,7 +257,7 @@ class PipelineConsumer:
             self._health.report("kafka", False, str(error))
             return
         except Exception as error:
-            if classify(error) not in (Fault.AWAY, Fault.AGAIN):
+            if not is_away(error):
                 raise
             self._health.report("database", False, str(error))
             return

@@ -8,7 +8,7 @@ from tenacity import RetryCallState, Retrying, wait_exponential
 
 from millrace.clock import duration_micros
 from millrace.dead_letters import SUFFIX, reason_headers
-from millrace.errors import TransientError
+from millrace.errors import TransientError, UnknownType
 from millrace.inbox.parked import ParkedMessage
 from millrace.message import Record, new_id
 from millrace.outbox.outbox import OutboxRow
@@ -36,7 +36,7 @@ class RetryPolicy:
 def park(source: Input, error: Exception, policy: RetryPolicy, now: int) -> ParkedMessage:
     """Return the parked row of a message that failed: to be retried if the error is transient and attempts are left, else dead.
 
-    A fault found while decoding does not block its key: nothing that comes later can depend on what nobody could read.
+    What nobody could read, or has a handler for, does not block its key: nothing that comes later can depend on it.
     """
     assert source.record is not None
     attempt = 1 if source.parked is None else source.parked.attempt + 1
@@ -49,7 +49,7 @@ def park(source: Input, error: Exception, policy: RetryPolicy, now: int) -> Park
         attempt=attempt,
         due_at=now + policy.delay_micros(attempt) if retry else 0,
         state="retry" if retry else "dead",
-        blocks=not isinstance(source.body, Exception),
+        blocks=not isinstance(source.body, Exception) and not isinstance(error, UnknownType),
         reason=reason,
         parked_at=source.parked.parked_at if source.parked else now,
         seq=source.parked.seq if source.parked else 0,

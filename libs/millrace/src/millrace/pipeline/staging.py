@@ -14,7 +14,7 @@ from millrace.clock import duration_micros, micros
 from millrace.cqrs.registry import TypeRegistry
 from millrace.decision import Decision, Publish, StartTimer
 from millrace.envelope import encode_headers
-from millrace.errors import ProjectionFailed
+from millrace.errors import ProjectionFailed, StreamUnreadable
 from millrace.eventstore.events import NO_STREAM, Append, NewEvent, StoredStream
 from millrace.message import CAUSATION_ID, CORRELATION_ID, SEQUENCE, Message
 from millrace.outbox.outbox import OutboxRow
@@ -50,6 +50,7 @@ class Projection(Protocol):
 class _Stream:
     stored: StoredStream
     state: Any
+    unreadable: StreamUnreadable | None = None
     events: list[NewEvent] = field(default_factory=list)
 
 
@@ -70,14 +71,23 @@ class Stage:
     effects: list[PendingEffect] = field(default_factory=list)
 
     def load(self, tx: Transaction, names: Sequence[str]) -> None:
-        """Lock and read every stream the batch may touch."""
+        """Lock and read every stream the batch may touch. One that cannot be read fails the messages that need it, no others."""
         stored = tx.events.load(names)
         for name in names:
             row = stored.get(name, NO_STREAM)
-            self.streams[name] = _Stream(row, self.codec.state(name, row, tx.events))
+            try:
+                self.streams[name] = _Stream(row, self.codec.state(name, row, tx.events))
+            except Exception as error:
+                if is_databases(error):
+                    raise
+                reason = f"stream {name} cannot be read: {type(error).__name__}: {error}"
+                self.streams[name] = _Stream(row, None, unreadable=StreamUnreadable(reason))
 
     def states(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return the states of streams as the batch's earlier decisions left them."""
+        """Return the states of streams as the batch's earlier decisions left them. Raises StreamUnreadable."""
+        for name in names:
+            if (fault := self.streams[name].unreadable) is not None:
+                raise fault
         return {name: self.streams[name].state for name in names}
 
     def add(self, source: Input, decision: Decision, trace_headers: Mapping[str, str]) -> None:

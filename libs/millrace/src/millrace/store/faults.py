@@ -26,7 +26,13 @@ class Fault(Enum):
 
 
 _DATA_CLASSES = ("22", "23", "54")  # 54: too long for an index, for instance
-_AGAIN_STATES = ("40001", "40P01")
+_AGAIN_STATES = (
+    "40001",
+    "40P01",
+    "40003",
+)  # 40003: what became of the transaction is unknown; positions tell whoever runs it again
+# A standby behind a fail-over that has not ended, an idle transaction that was cut off, a lock that another holds.
+_AWAY_STATES = ("25006", "25P03", "55P03")
 _AWAY_CLASSES = ("08", "53", "57", "58")
 _SQLITE_AWAY = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY))
 _SQLITE_AGAIN = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
@@ -45,6 +51,11 @@ def classify(error: BaseException) -> Fault:
     return Fault.BUG
 
 
+def is_away(error: BaseException) -> bool:
+    """Tell whether waiting and doing the same again may help."""
+    return classify(error) in (Fault.AWAY, Fault.AGAIN)
+
+
 def is_databases(error: BaseException) -> bool:
     """Tell whether an error is the database's or its driver's own, so that `classify` is to judge it."""
     return isinstance(error, psycopg.Error | sqlite3.Error | OverflowError | UnicodeError)
@@ -58,7 +69,7 @@ def _postgres(error: psycopg.Error) -> Fault:
         return Fault.AGAIN
     if state[:2] in _DATA_CLASSES:
         return Fault.DATA
-    return Fault.AWAY if state[:2] in _AWAY_CLASSES else Fault.BUG
+    return Fault.AWAY if state in _AWAY_STATES or state[:2] in _AWAY_CLASSES else Fault.BUG
 
 
 def _is_operational(error: psycopg.Error) -> bool:

@@ -198,6 +198,14 @@ class QueueConformance:
         assert sorted(tx.parked.crowding(GROUP, 3)) == [b"2", b"3"]
         assert tx.parked.crowding(GROUP, 4) == []
 
+    def test_what_blocks_nothing_counts_for_no_limit_and_is_forgotten_in_time(self, tx: Transaction) -> None:
+        idle = replace(parked("a", b"1", state="dead", blocks=False), parked_at=10)
+        tx.parked.park(GROUP, [idle, replace(idle, parked_at=20), parked("a", b"2"), parked("b", b"3", state="dead")])
+        assert tx.parked.count(GROUP) == 2
+        assert tx.parked.crowding(GROUP, 2) == []
+        tx.parked.forget(15)
+        assert [m.parked_at for m in tx.parked.list(GROUP)] == [20, 5, 5]
+
     def test_a_parked_message_that_does_not_block_leaves_its_key_free(self, tx: Transaction) -> None:
         tx.parked.park(GROUP, [parked("a", b"1", state="dead", blocks=False), parked("b", b"2"), parked("a", b"3", blocks=False)])
         assert tx.parked.blocked(GROUP, ["a", "b", "c"]) == {"b"}

@@ -1,0 +1,85 @@
+"""Whenever delivery reports come, a key's messages go out in order. The broker is played, so that the moments can be chosen."""
+
+import random
+from collections import deque
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+from confluent_kafka import KafkaError
+
+from millrace.clock import utc_now
+from millrace.kafka.config import KafkaConfig
+from millrace.observability.health import Health
+from millrace.outbox import relay as relay_module
+from millrace.outbox.outbox import OutboxRow
+from millrace.outbox.relay import Relay, RelayConfig
+from millrace.pipeline.metrics import PipelineMetrics
+from millrace.store.open import open_store
+from millrace.testing.waiting import eventually
+
+HEADERS = msgspec.msgpack.encode([])
+
+
+class PlayedProducer:
+    """Takes messages into its log at once, and reports on each when its dice say so; some it refuses to answer, and does not take."""
+
+    broken = False
+
+    def __init__(self, seed: int, log: list[tuple[bytes, int]]) -> None:
+        self._dice = random.Random(seed)
+        self._log = log
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def __call__(self, *_: object) -> "PlayedProducer":
+        return self
+
+    def send(self, topic: str, key: bytes, value: bytes, headers: object, report: Any, *, alone: bool = False) -> None:
+        if self._dice.random() < 0.1:
+            self._waiting.append(lambda: report(KafkaError(KafkaError._MSG_TIMED_OUT), None))
+        else:
+            self._log.append((key, int(value)))
+            self._waiting.append(lambda: report(None, None))
+
+    def poll(self, timeout_seconds: float = 0.0) -> int:
+        for _ in range(count := min(self._dice.choice((0, 0, 1, 3)), len(self._waiting))):
+            self._waiting.popleft()()
+        return count
+
+    def flush(self, timeout_seconds: float) -> int:
+        for _ in range(self._dice.randint(1, 5)):
+            self.poll()
+        return len(self._waiting)
+
+    def probe(self, timeout_seconds: float) -> None:
+        self.poll()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_keys_messages_go_out_in_order_whenever_reports_come(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[tuple[bytes, int]] = []
+    monkeypatch.setattr(relay_module, "KafkaProducer", PlayedProducer(seed, log))
+    store = open_store("memory://")
+    store.migrate()
+    dice = random.Random(seed)
+    session = store.session()
+    with session.transaction() as tx:
+        tx.outbox.add([OutboxRow("t", b"k%d" % dice.randrange(5), b"%d" % n, HEADERS, str(n)) for n in range(200)])
+    relay = Relay(
+        RelayConfig(0.01, round_seconds=0), KafkaConfig("played:1"), store, Health(), PipelineMetrics("played"), utc_now
+    )
+    relay.start()
+
+    def left() -> int:
+        with session.transaction() as tx:
+            return tx.outbox.size()
+
+    eventually(lambda: left() == 0, 30, left)
+    relay.stop()
+    store.close()
+    first = list(dict.fromkeys(log))
+    assert len(first) == 200
+    for key in {key for key, _ in first}:
+        assert all(a < b for a, b in pairwise(n for k, n in first if k == key))
