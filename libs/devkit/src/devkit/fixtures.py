@@ -18,6 +18,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from devkit.kafka import KafkaBroker, answers
 from devkit.postgres import PostgresServer, create_database, drop_database
+from devkit.waiting import wait_until
 
 if TYPE_CHECKING:
     from devkit.stack import Stack
@@ -68,6 +69,8 @@ def kafka_topic(kafka: str) -> Iterator[Callable[..., str]]:
         for future in admin.create_topics([new], operation_timeout=30).values():
             future.result()
         made.append(topic)
+        # Made is not yet known: the broker tells its clients of a topic a moment later.
+        wait_until(lambda: topic in admin.list_topics(timeout=10).topics, what=f"{topic} known", timeout_seconds=30)
         return topic
 
     yield make

@@ -3,7 +3,6 @@
 For tests, demo and benchmarks: its footprint is small, its data is not replicated, topics are made explicitly only.
 """
 
-import os
 import shutil
 import signal
 import tempfile
@@ -16,11 +15,12 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from devkit.kafka_jars import kafka_jars
+from devkit.kafka_jvm import java_command, make_archive
 from devkit.processes import Child, Children, ChildSpec, log_tail
 from devkit.waiting import wait_until
-from devkit.workspace import free_port, is_free, root
+from devkit.workspace import free_port, is_free
 
-_JVM = ["-Xms256m", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]
+_HEAP = ("-Xms256m", "-Xmx256m")
 _SETTINGS = """\
 process.roles=broker,controller
 node.id=1
@@ -66,6 +66,7 @@ class KafkaBroker:
         self._own_children = children is None
         self._children = children or Children()
         self._child: Child | None = None
+        self._archive_to: Path | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -98,8 +99,10 @@ class KafkaBroker:
         if not is_free(self._port):
             raise OSError(f"port {self._port} is in use: is another Kafka running?")
         jars = kafka_jars(say)
+        if self._archive_to is None:
+            make_archive(jars, _run_for_archive, say)
         settings = self._format(jars)
-        argv = [*_java(jars, *_JVM), "kafka.Kafka", str(settings)]
+        argv = [*java_command(jars, *_HEAP, archive_to=self._archive_to), "kafka.Kafka", str(settings)]
         self._child = self._children.start(ChildSpec(name="kafka", argv=argv, log_path=self.log_path, cwd=self._folder))
         child = self._child
         wait_until(
@@ -172,7 +175,7 @@ class KafkaBroker:
         if not (self._data / "meta.properties").exists():
             words = ["kafka.tools.StorageTool", "format", "--cluster-id", "millrace-devkit-000000", "--config", str(settings)]
             log = self._folder / "format.log"
-            child = self._children.start(ChildSpec(name="kafka-format", argv=[*_java(jars, *_JVM[2:]), *words], log_path=log))
+            child = self._children.start(ChildSpec(name="kafka-format", argv=[*java_command(jars), *words], log_path=log))
             if child.process.wait() != 0:
                 raise RuntimeError(f"Kafka's storage could not be formatted:\n{log_tail(log)}")
         return settings
@@ -187,8 +190,8 @@ def answers(bootstrap: str) -> bool:
         return False
 
 
-def _java(jars: Path, *flags: str) -> list[str]:
-    home = os.environ.get("JAVA_HOME")
-    java = f"{home}/bin/java" if home else "java"
-    logging = root() / "tools" / "kafka" / "log4j2.properties"
-    return [java, *flags, f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
+def _run_for_archive(archive: Path) -> None:
+    broker = KafkaBroker()
+    broker._archive_to = archive
+    with broker:
+        broker.stop()
