@@ -216,6 +216,32 @@ def test_an_effect_of_a_kind_nobody_here_calls_does_not_hold_up_its_key(world: A
     play(scene)
 
 
+def test_an_effect_that_cannot_be_read_does_not_hold_up_its_key_and_is_left_to_another_process(world: Any, calls: Calls) -> None:
+    async def scene() -> None:
+        async with running(world, calls) as reactors:
+            with world.session.transaction() as tx:
+                tx.effects.add(world.group, [PendingEffect("newer", "a", "Call", '{"account": 5}', "{}")], 0)
+            await until(lambda: _leases(world) > 1, lambda: _leases(world))
+            await ask(world, "a", "one")
+            await until(lambda: world.notes("a") == ["one"], lambda: calls.begun)
+            await until(lambda: not reactors._held, lambda: reactors._held)
+        assert calls.begun == ["one"]
+
+    play(scene)
+
+
+def test_calls_that_wait_for_their_next_attempt_take_no_place(world: Any, calls: Calls) -> None:
+    async def scene() -> None:
+        for name in ("a1", "b1"):
+            calls.faults[name] = [TransientError("away")] * 1000
+        async with running(world, calls, concurrency=2):
+            for name in ("a1", "b1", "c1"):
+                await ask(world, name[0], name)
+            await until(lambda: world.notes("c") == ["c1"], lambda: calls.begun)
+
+    play(scene)
+
+
 def _lease(world: Any) -> int:
     with world.session.transaction() as tx:
         return int(tx.sql.execute("SELECT max(leased_until) FROM effect")[0][0])

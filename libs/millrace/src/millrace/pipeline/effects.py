@@ -11,13 +11,17 @@ from millrace.store.sql import ColumnType, Sql
 
 _COLUMNS: Mapping[str, ColumnType] = {
     "id": "text", "grp": "text", "key": "text", "kind": "text", "request": "text", "headers": "text", "leased_until": "bigint",
+    "attempt": "bigint",
 }  # fmt: skip
 _NAMES = ", ".join(_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
 class PendingEffect:
-    """A call to make: `kind` names the request's class, `request` and `headers` are its JSON; `seq` (0 until stored) keeps order in a key."""
+    """A call to make: `kind` names the request's class, `request` and `headers` are its JSON; `seq` (0 until stored) keeps order in a key.
+
+    `attempt` is how often its outcome was refused.
+    """
 
     id: str
     key: str
@@ -25,6 +29,7 @@ class PendingEffect:
     request: str
     headers: str
     seq: int = 0
+    attempt: int = 0
 
 
 class Effects:
@@ -38,7 +43,7 @@ class Effects:
         self._sql.each(
             f"INSERT INTO effect ({_NAMES}) SELECT {_NAMES} FROM rows WHERE true ON CONFLICT DO NOTHING",
             _COLUMNS,
-            [(e.id, group, e.key, e.kind, e.request, e.headers, leased_until) for e in effects],
+            [(e.id, group, e.key, e.kind, e.request, e.headers, leased_until, e.attempt) for e in effects],
         )
 
     def lease(self, group: str, now: int, until: int, limit: int) -> list[PendingEffect]:
@@ -46,7 +51,7 @@ class Effects:
         skip_locked = " SKIP LOCKED" if self._sql.for_update else ""
         found = self._sql.execute(
             "UPDATE effect SET leased_until = :until WHERE seq IN (SELECT seq FROM effect WHERE grp = :grp AND leased_until <= :now "
-            f"ORDER BY seq LIMIT :limit{self._sql.for_update}{skip_locked}) RETURNING id, key, kind, request, headers, seq",
+            f"ORDER BY seq LIMIT :limit{self._sql.for_update}{skip_locked}) RETURNING id, key, kind, request, headers, seq, attempt",
             {"grp": group, "now": now, "until": until, "limit": limit},
         )
         return sorted((PendingEffect(*row) for row in found), key=lambda effect: effect.seq)

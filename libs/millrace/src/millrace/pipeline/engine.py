@@ -8,7 +8,7 @@ own; the engine keeps no state between batches.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
@@ -251,7 +251,8 @@ class _Run:
         """Write everything, each table once."""
         group, tx, config = self._engine.group, self._tx, self._engine.config
         self.stage.write(tx, group, self._engine.projections, self._now + duration_micros(config.effect_lease))
-        tx.effects.add(group, self._retry_effects, self._now + config.retry.delay_micros(3))
+        for effect in self._retry_effects:
+            tx.effects.add(group, [effect], self._now + config.retry.delay_micros(effect.attempt))
         tx.parked.release(self._released)
         tx.parked.update([message for message in self._failed if message.seq])
         tx.parked.park(group, [message for message in self._failed if not message.seq])
@@ -314,7 +315,7 @@ class _Run:
             self._postpone(source, self._engine.config.retry.delay_micros(5))
             log.error("timer failed", exc_info=error, extra={"timer_id": source.timer.id, "key": source.key})
         elif source.effect is not None:
-            self._retry_effects.append(source.effect)
+            self._retry_effects.append(replace(source.effect, attempt=source.effect.attempt + 1))
             log.error("outcome refused", exc_info=error, extra={"effect_id": source.effect.id, "key": source.key})
 
     def _park(self, source: Input, record: Any, error: Exception) -> None:

@@ -105,13 +105,22 @@ class Reactors:
 
     async def _work(self, key: str) -> None:
         lane = self._lanes[key]
-        while lane:
-            effect = lane.popleft()
-            async with self._slots:
-                outcome = await self._call(effect)
-            self._held.discard(effect.id)
-            self._commands.record(Input(f"effect {effect.id}", key, outcome, _HEADERS.decode(effect.headers), effect=effect))
-        del self._lanes[key]
+        try:
+            while lane:
+                effect = lane[0]
+                try:
+                    headers = _HEADERS.decode(effect.headers)
+                    outcome = await self._call(effect)
+                except msgspec.DecodeError as error:
+                    where = {"effect_id": effect.id, "effect_kind": effect.kind, "reason": str(error)}
+                    log.error("an effect that cannot be read is left to another process", extra=where)
+                else:
+                    self._commands.record(Input(f"effect {effect.id}", key, outcome, headers, effect=effect))
+                lane.popleft()
+                self._held.discard(effect.id)
+        finally:
+            self._held.difference_update(effect.id for effect in lane)
+            del self._lanes[key]
 
     async def _call(self, effect: PendingEffect) -> object:
         decoder, reactor = self._reactors[effect.kind]
@@ -122,7 +131,8 @@ class Reactors:
         async for attempt in retrying:
             with attempt:
                 try:
-                    return await reactor(request, effect.id)
+                    async with self._slots:  # for the attempt alone: what waits for its next one holds up nobody
+                        return await reactor(request, effect.id)
                 except TransientError as error:
                     log.warning(
                         "call will be repeated", extra={"effect_id": effect.id, "effect_kind": effect.kind, "reason": str(error)}

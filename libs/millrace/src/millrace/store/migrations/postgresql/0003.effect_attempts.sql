@@ -1,0 +1,1 @@
+ALTER TABLE effect ADD COLUMN attempt bigint NOT NULL DEFAULT 0;
