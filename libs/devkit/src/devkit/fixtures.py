@@ -21,6 +21,7 @@ from devkit.postgres import PostgresServer, create_database, drop_database
 from devkit.waiting import wait_until
 
 if TYPE_CHECKING:
+    from devkit.collector import TraceCollector
     from devkit.stack import Stack
 
 _SERVER_FIXTURES = {"kafka", "kafka_topic", "private_kafka", "postgres_server", "private_postgres", "postgres_url", "shop_stack"}
@@ -116,6 +117,16 @@ def postgres_url(postgres_server: str) -> Iterator[Callable[[], str]]:
     yield make
     for name in made:
         drop_database(postgres_server, name)
+
+
+@pytest.fixture
+def trace_collector() -> Iterator["TraceCollector"]:
+    """Give an OTLP collector of the test's own: programs export to its `endpoint`, `spans` are what has arrived."""
+    from devkit.collector import TraceCollector  # noqa: PLC0415 - few tests look at traces
+
+    collector = TraceCollector()
+    yield collector
+    collector.close()
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 Called once by each program's start, which hands the provider to edge and middleware and shuts it down at the end.
 """
 
+import logging
 import os
 from collections.abc import Mapping
+from threading import Timer
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
@@ -14,13 +16,17 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 from millrace.errors import FieldViolation, Invalid
 
+log = logging.getLogger(__name__)
+
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 SAMPLER_ARG = "OTEL_TRACES_SAMPLER_ARG"
 DEFAULT_RATIO = 0.01
+FLUSH_SECONDS = 5.0
+"""How long the end of a process waits for a collector."""
 
 
 def configure_tracing(service: str, version: str, environment: Mapping[str, str] = os.environ) -> TracerProvider:
-    """Return the process's tracer provider and make it OpenTelemetry's global one; `shutdown()` on it flushes.
+    """Return the process's tracer provider and make it OpenTelemetry's global one; `shutdown()` on it flushes, for FLUSH_SECONDS at most.
 
     `OTEL_EXPORTER_OTLP_ENDPOINT` says where spans go over OTLP/gRPC; without it they go nowhere, and the exporter's modules are not
     even loaded (12 MB). `OTEL_TRACES_SAMPLER_ARG` is the part of new traces that is sampled, 0 to 1, by default 0.01; a caller's
@@ -32,9 +38,28 @@ def configure_tracing(service: str, version: str, environment: Mapping[str, str]
     )
     endpoint = environment.get(ENDPOINT, "")
     if endpoint:
-        provider.add_span_processor(BatchSpanProcessor(_exporter(endpoint)))
+        provider.add_span_processor(_BoundedFlush(_exporter(endpoint)))
     trace.set_tracer_provider(provider)
     return provider
+
+
+class _BoundedFlush(BatchSpanProcessor):
+    """Sends spans in batches, from a thread of its own. The SDK's own shutdown waits for up to 30 s, batch by batch."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        super().__init__(exporter)
+        self._stop_exporting = exporter.shutdown
+
+    def shutdown(self) -> None:
+        """Send what is left, and return once that is done, or after FLUSH_SECONDS: what is left then is dropped."""
+        giving_up = Timer(FLUSH_SECONDS, self._give_up)
+        giving_up.start()
+        super().shutdown()  # type: ignore[no-untyped-call]
+        giving_up.cancel()
+
+    def _give_up(self) -> None:
+        log.warning("spans dropped, the collector does not answer", extra={"waited_seconds": FLUSH_SECONDS})
+        self._stop_exporting()
 
 
 def _exporter(endpoint: str) -> SpanExporter:
