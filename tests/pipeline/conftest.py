@@ -20,7 +20,7 @@ from millrace.message import Message, Record
 from millrace.outbox.outbox import OutboxRow
 from millrace.pipeline.engine import Batch, Engine, EngineConfig
 from millrace.pipeline.failures import RetryPolicy
-from millrace.pipeline.inputs import Input, Result
+from millrace.pipeline.inputs import Input, Result, fired
 from millrace.pipeline.staging import Change
 from millrace.pipeline.timers import Timer
 from millrace.store.contract import Session, Store
@@ -218,9 +218,8 @@ class World:
     def fire(self) -> list[Timer]:
         """Fire the timers that are due; return them."""
         timers = self.due_timers()
-        inputs = [Input(f"timer {t.id}", t.key, TimerFired(t.id, t.kind, t.key, t.attempt), {}, timer=t) for t in timers]
-        if inputs:
-            self.process(inputs=inputs)
+        if timers:
+            self.process(inputs=[fired(timer) for timer in timers])
         return timers
 
     def due_timers(self) -> list[Timer]:

@@ -74,7 +74,7 @@ def test_an_integer_of_more_than_64_bits_is_the_datas_fault(session: Session) ->
         tx.sql.execute("INSERT INTO model (id, n) VALUES ('a', :n)", {"n": 2**63})
 
     def in_a_batch(tx: Transaction) -> None:
-        tx.timers.start("group", [Timer("t", "key", "kind", 1, 2**70, 0, None)])
+        tx.timers.start("group", [Timer("t", "key", "kind", 1, 2**70, 0, None, "{}")])
 
     assert fault_of(session, as_parameter) is Fault.DATA
     assert fault_of(session, in_a_batch) is Fault.DATA

@@ -351,9 +351,7 @@ class _Run:
         assert timer is not None
         if timer.id in self.stage.timers or timer.id in self.stage.cancelled:
             return
-        self.stage.timers[timer.id] = type(timer)(
-            timer.id, timer.key, timer.kind, timer.attempt, timer.delay, self._now + delay, None
-        )
+        self.stage.timers[timer.id] = replace(timer, due_at=self._now + delay, awaits=None)
 
 
 def lock_id(group: str, key: str) -> int:

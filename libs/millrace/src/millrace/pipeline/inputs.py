@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from millrace.decision import TimerFired
 from millrace.inbox.parked import ParkedMessage
 from millrace.message import Record
 from millrace.pipeline.effects import PendingEffect
@@ -38,6 +39,17 @@ class Result:
     error: Exception | None = None
 
 
+def fired(timer: Timer) -> Input:
+    """Return a timer that is due as an input: it goes on in the trace, and under the correlation, of what started it."""
+    body = TimerFired(timer.id, timer.kind, timer.key, timer.attempt)
+    return Input(f"timer {timer.id}", timer.key, body, _HEADERS.decode(timer.headers), timer=timer)
+
+
+def outcome_of(effect: PendingEffect, outcome: object) -> Input:
+    """Return what a call to the outside came to as an input: it goes on in the trace of the decision that asked for the call."""
+    return Input(f"effect {effect.id}", effect.key, outcome, _HEADERS.decode(effect.headers), effect=effect)
+
+
 def pack_record(record: Record) -> bytes:
     """Serialise a record for the table of parked messages."""
     return msgspec.msgpack.encode(record)
@@ -48,4 +60,5 @@ def unpack_record(packed: bytes) -> Record:
     return _RECORD.decode(packed)
 
 
+_HEADERS = msgspec.json.Decoder(dict[str, str])
 _RECORD = msgspec.msgpack.Decoder(Record)

@@ -19,7 +19,7 @@ from millrace.errors import TransientError
 from millrace.pipeline.commands import CommandThread
 from millrace.pipeline.effects import PendingEffect
 from millrace.pipeline.engine import Committed, Engine
-from millrace.pipeline.inputs import Input
+from millrace.pipeline.inputs import outcome_of
 from millrace.store.contract import Session
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ Reactor: TypeAlias = Callable[[Any, str], Awaitable[object]]
 called again; any other error is logged and retried more slowly, since nobody else can finish the effect."""
 
 _SWEEP_LIMIT = 500
-_HEADERS = msgspec.json.Decoder(dict[str, str])
 
 
 class Reactors:
@@ -109,13 +108,12 @@ class Reactors:
             while lane:
                 effect = lane[0]
                 try:
-                    headers = _HEADERS.decode(effect.headers)
-                    outcome = await self._call(effect)
+                    outcome = outcome_of(effect, await self._call(effect))
                 except msgspec.DecodeError as error:
                     where = {"effect_id": effect.id, "effect_kind": effect.kind, "reason": str(error)}
                     log.error("an effect that cannot be read is left to another process", extra=where)
                 else:
-                    self._commands.record(Input(f"effect {effect.id}", key, outcome, headers, effect=effect))
+                    self._commands.record(outcome)
                 lane.popleft()
                 self._held.discard(effect.id)
         finally:

@@ -91,7 +91,7 @@ class Stage:
         return {name: self.streams[name].state for name in names}
 
     def add(self, source: Input, decision: Decision, trace_headers: Mapping[str, str]) -> None:
-        """Stage one decision: all of it, or, if this raises, nothing. `trace_headers` go onto every message it publishes."""
+        """Stage one decision: all of it, or, if this raises, nothing. `trace_headers` go onto all that it leads to."""
         states: dict[str, Any] = {}
         changes: list[Change] = []
         encoded: list[tuple[str, NewEvent]] = []
@@ -105,13 +105,13 @@ class Stage:
             changes.append(Change(name, version, event, state, self.now, source.id))
         headers = _caused_by(source, trace_headers)
         rows = [self._message(publish, headers) for publish in decision.publish]
-        timers = [_timer(source.key, publish.deadline, None, row.message_id) for publish, row in zip(decision.publish, rows, strict=True)
-                  if publish.deadline is not None]  # fmt: skip
+        carried = to_json(headers)
+        timers = [_timer(source.key, publish.deadline, None, row.message_id, carried)
+                  for publish, row in zip(decision.publish, rows, strict=True) if publish.deadline is not None]  # fmt: skip
         now = micros(self.now)
-        timers += [_timer(source.key, timer, now, None) for timer in decision.timers]
+        timers += [_timer(source.key, timer, now, None, carried) for timer in decision.timers]
         effects = [
-            PendingEffect(e.id, source.key, type(e.request).__name__, to_json(e.request), to_json(headers))
-            for e in decision.effects
+            PendingEffect(e.id, source.key, type(e.request).__name__, to_json(e.request), carried) for e in decision.effects
         ]
         for name, state in states.items():
             self.streams[name].state = state
@@ -175,6 +175,6 @@ def _caused_by(source: Input, trace_headers: Mapping[str, str]) -> dict[str, str
     return headers
 
 
-def _timer(key: str, start: StartTimer, now: int | None, awaits: str | None) -> Timer:
+def _timer(key: str, start: StartTimer, now: int | None, awaits: str | None, headers: str) -> Timer:
     delay = duration_micros(start.delay)
-    return Timer(start.id, key, start.kind, start.attempt, delay, None if now is None else now + delay, awaits)
+    return Timer(start.id, key, start.kind, start.attempt, delay, None if now is None else now + delay, awaits, headers)

@@ -7,14 +7,17 @@ from millrace.store.sql import ColumnType, Sql
 
 _COLUMNS: Mapping[str, ColumnType] = {
     "id": "text", "grp": "text", "key": "text", "kind": "text", "attempt": "bigint", "delay": "bigint", "due_at": "bigint",
-    "awaits": "text",
+    "awaits": "text", "headers": "text",
 }  # fmt: skip
 _NAMES = ", ".join(_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """A timer of a key. Times are microseconds; `awaits` is the message whose delivery starts it, `due_at` None until then."""
+    """A timer of a key. Times are microseconds; `awaits` is the message whose delivery starts it, `due_at` None until then.
+
+    `headers` is JSON: the trace and the correlation of what started it, for what it leads to.
+    """
 
     id: str
     key: str
@@ -23,6 +26,7 @@ class Timer:
     delay: int
     due_at: int | None
     awaits: str | None
+    headers: str
 
 
 class Timers:
@@ -35,9 +39,10 @@ class Timers:
         """Set timers; one with the same id is replaced."""
         self._sql.each(
             f"INSERT INTO timer ({_NAMES}) SELECT {_NAMES} FROM rows WHERE true ON CONFLICT (id) DO UPDATE SET "
-            "attempt = excluded.attempt, delay = excluded.delay, due_at = excluded.due_at, awaits = excluded.awaits",
+            "attempt = excluded.attempt, delay = excluded.delay, due_at = excluded.due_at, awaits = excluded.awaits, "
+            "headers = excluded.headers",
             _COLUMNS,
-            [(t.id, group, t.key, t.kind, t.attempt, t.delay, t.due_at, t.awaits) for t in timers],
+            [(t.id, group, t.key, t.kind, t.attempt, t.delay, t.due_at, t.awaits, t.headers) for t in timers],
         )
 
     def cancel(self, ids: Sequence[str]) -> None:
@@ -47,7 +52,8 @@ class Timers:
     def due(self, group: str, now: int, limit: int) -> list[Timer]:
         """Return timers that are due, the longest due first. To be locked by key, then asked for again with `still_due`."""
         found = self._sql.execute(
-            "SELECT id, key, kind, attempt, delay, due_at, awaits FROM timer WHERE grp = :grp AND due_at <= :now ORDER BY due_at LIMIT :limit",
+            "SELECT id, key, kind, attempt, delay, due_at, awaits, headers FROM timer WHERE grp = :grp AND due_at <= :now "
+            "ORDER BY due_at LIMIT :limit",
             {"grp": group, "now": now, "limit": limit},
         )
         return [Timer(*row) for row in found]

@@ -11,11 +11,9 @@ from typing import Protocol
 from confluent_kafka import KafkaException
 
 from millrace.clock import micros
-from millrace.decision import TimerFired
 from millrace.pipeline.assignment import Assignment, TopicPart
 from millrace.pipeline.engine import Engine
-from millrace.pipeline.inputs import Input, unpack_record
-from millrace.pipeline.timers import Timer
+from millrace.pipeline.inputs import Input, fired, unpack_record
 from millrace.store.contract import Session
 
 log = logging.getLogger(__name__)
@@ -61,7 +59,7 @@ class DueWork:
         if timers and self._reply_topics:
             horizon = self._horizon(assignment, now)
             timers = [timer for timer in timers if timer.due_at is not None and timer.due_at <= horizon]
-        return keys, [_fired(timer) for timer in timers]
+        return keys, [fired(timer) for timer in timers]
 
     def _horizon(self, assignment: Assignment, now: int) -> int:
         """Return the time up to which every reply has been handled by this group, whichever worker holds the partition.
@@ -77,7 +75,3 @@ class DueWork:
         with self._session.transaction() as tx:
             tx.positions.caught_up(self._engine.group, assignment.at_end(ends), now)
             return tx.positions.least_caught_up(self._engine.group, topics)
-
-
-def _fired(timer: Timer) -> Input:
-    return Input(f"timer {timer.id}", timer.key, TimerFired(timer.id, timer.kind, timer.key, timer.attempt), {}, timer=timer)

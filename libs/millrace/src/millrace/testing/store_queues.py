@@ -23,9 +23,9 @@ def row(number: int, topic: str = "topic") -> OutboxRow:
     return OutboxRow(topic, b"key", b"%d" % number, b"\x90", f"message-{number}")
 
 
-def timer(name: str, *, due_at: int | None = 0, attempt: int = 1, awaits: str | None = None) -> Timer:
+def timer(name: str, *, due_at: int | None = 0, attempt: int = 1, awaits: str | None = None, headers: str = "{}") -> Timer:
     """Return a timer that is due at `due_at`, or ten microseconds after the delivery it awaits."""
-    return Timer(name, f"key of {name}", "kind", attempt, 10, due_at, awaits)
+    return Timer(name, f"key of {name}", "kind", attempt, 10, due_at, awaits, headers)
 
 
 def effect(name: str, key: str = "key") -> PendingEffect:
@@ -226,10 +226,12 @@ class QueueConformance:
     # timers
 
     def test_a_timer_started_again_is_replaced(self, tx: Transaction) -> None:
-        tx.timers.start(GROUP, [timer("t", due_at=5)])
-        tx.timers.start(GROUP, [timer("t", due_at=9, attempt=2)])
+        first, second = timer("t", due_at=5, headers='{"a": "1"}'), timer("t", due_at=9, attempt=2, headers='{"a": "2"}')
+        tx.timers.start(GROUP, [first])
+        assert tx.timers.due(GROUP, 5, 10) == [first]
+        tx.timers.start(GROUP, [second])
         assert tx.timers.due(GROUP, 8, 10) == []
-        assert [(t.due_at, t.attempt, t.key, t.kind) for t in tx.timers.due(GROUP, 9, 10)] == [(9, 2, "key of t", "kind")]
+        assert tx.timers.due(GROUP, 9, 10) == [second]
 
     def test_timers_are_due_the_longest_due_first_and_not_before(self, tx: Transaction) -> None:
         tx.timers.start(GROUP, [timer("late", due_at=9), timer("soon", due_at=2), timer("mid", due_at=5)])

@@ -8,12 +8,12 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message as Protobuf
 
 from millrace.clock import micros
-from millrace.decision import Handlers, TimerFired
+from millrace.decision import Handlers
 from millrace.envelope import encode_headers
 from millrace.message import Message, Record
 from millrace.pipeline.effects import PendingEffect
 from millrace.pipeline.engine import Batch, Engine, EngineConfig
-from millrace.pipeline.inputs import Input, Result
+from millrace.pipeline.inputs import Result, fired, outcome_of
 from millrace.store.open import open_store
 from millrace.store.sql import Row
 from millrace.testing.clock import SkippingClock
@@ -67,7 +67,7 @@ class Decider:
     def answer(self, effect_id: str, outcome: object) -> None:
         """Decide the outcome of a call to the outside."""
         effect = self.effects[effect_id]
-        source = Input(f"effect {effect_id}", effect.key, outcome, {}, effect=effect)
+        source = outcome_of(effect, outcome)
         result = self._engine.process(self._session, Batch([source]))[source.id]
         if result.error is not None:
             raise result.error
@@ -76,9 +76,8 @@ class Decider:
         """Decide every timer that is due by the clock; return how many there were."""
         with self._session.transaction() as tx:
             due = tx.timers.due(self._group, micros(self.clock()), 100)
-        fired = [Input(f"timer {t.id}", t.key, TimerFired(t.id, t.kind, t.key, t.attempt), {}, timer=t) for t in due]
-        self._engine.process(self._session, Batch(fired))
-        return len(fired)
+        self._engine.process(self._session, Batch([fired(timer) for timer in due]))
+        return len(due)
 
     def told(self) -> list[Any]:
         """Return the bodies published since the last call, in order, and those of dead letters as their topic's name."""

@@ -1,0 +1,1 @@
+ALTER TABLE timer ADD COLUMN headers text NOT NULL DEFAULT '{}';
