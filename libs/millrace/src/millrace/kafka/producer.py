@@ -12,7 +12,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from millrace.errors import MillraceError, PermanentError, PublishTimeout, Unavailable
-from millrace.kafka.config import CLIENT_LOG, KafkaConfig
+from millrace.kafka.config import KafkaConfig
+from millrace.kafka.connection import ConnectionLog
 
 log = logging.getLogger(__name__)
 
@@ -38,32 +39,37 @@ _REFUSED = frozenset(
     )
 )
 
+# One connection's trouble: librdkafka's own line tells of it.
+_CONNECTION = frozenset((KafkaError._AUTHENTICATION, KafkaError._RESOLVE, KafkaError._SSL, KafkaError._TRANSPORT))
 
-def as_error(error: KafkaError) -> MillraceError:
+def as_error(error: KafkaError, explain: Callable[[str], str] = str) -> MillraceError:
     """Return the Millrace error for a failed delivery.
 
     Permanent is only what lies in the message itself. All else may pass: brokers come back, topics are made, rights are granted, and a
-    producer at fault is replaced.
+    producer at fault is replaced. `explain` adds to the text of such a one what is known of the connection.
     """
     reason = f"{error.name()}: {error.str()}"
     if error.code() in _REFUSED:
         return PermanentError(reason)
-    return PublishTimeout(reason) if error.code() in _UNANSWERED else Unavailable(reason)
+    return PublishTimeout(explain(reason)) if error.code() in _UNANSWERED else Unavailable(explain(reason))
 
 
-def new_producer(config: KafkaConfig, on_error: ErrorReport | None = None, *, alone: bool = False) -> Producer:
+def new_producer(
+    config: KafkaConfig, on_error: ErrorReport | None = None, connection: ConnectionLog | None = None, *, alone: bool = False
+) -> Producer:
     """Return a confluent Producer with the settings of the promises. `on_error` hears of connection troubles while it is polled.
 
     `alone` puts each message into a record batch of its own.
     """
 
     def report(error: KafkaError) -> None:
-        log.warning("kafka producer error", extra={"kafka_error": error.name(), "reason": error.str()})
+        if error.code() not in _CONNECTION:
+            log.warning("kafka producer error", extra={"kafka_error": error.name(), "reason": error.str()})
         if on_error is not None:
             on_error(error)
 
     batching = {"batch.num.messages": 1} if alone else {}
-    return Producer({**config.producer_settings(), **batching, "error_cb": report}, logger=CLIENT_LOG)
+    return Producer({**config.producer_settings(), **batching, "error_cb": report}, logger=connection or ConnectionLog())
 
 
 class KafkaProducer:
@@ -80,7 +86,8 @@ class KafkaProducer:
     def __init__(self, config: KafkaConfig, on_error: ErrorReport | None = None) -> None:
         self._config = config
         self._on_error = on_error
-        self._together = new_producer(config, on_error)
+        self._connection = ConnectionLog()
+        self._together = new_producer(config, on_error, self._connection)
         self._alone: Producer | None = None
         self._broken = False
         self._lock = Lock()
@@ -120,7 +127,7 @@ class KafkaProducer:
             except KafkaException as refused:
                 if refused.args[0].code() == KafkaError._FATAL:
                     self._broken = True
-                raise as_error(refused.args[0]) from refused
+                raise as_error(refused.args[0], self.explain) from refused
 
     def poll(self, timeout_seconds: float = 0.0) -> int:
         """Call the delivery reports that are due, waiting up to `timeout_seconds` for the first; return how many there were."""
@@ -133,7 +140,12 @@ class KafkaProducer:
         try:
             self._together.list_topics(timeout=timeout_seconds)
         except KafkaException as silent:
-            raise Unavailable(silent.args[0].str()) from silent
+            self.poll()  # the client's log, too, is handed over while it is polled
+            raise Unavailable(self.explain(silent.args[0].str())) from silent
+
+    def explain(self, what: str) -> str:
+        """Return `what` and, behind it, why a connection failed lately, if one did."""
+        return self._connection.explain(what)
 
     def flush(self, timeout_seconds: float) -> int:
         """Send without lingering and return how many messages still wait for their report after `timeout_seconds`."""
@@ -169,5 +181,5 @@ class KafkaProducer:
         """Return the producer that batches nothing, made when it is first needed."""
         with self._lock:
             if self._alone is None:
-                self._alone = new_producer(self._config, self._on_error, alone=True)
+                self._alone = new_producer(self._config, self._on_error, self._connection, alone=True)
             return self._alone

@@ -52,7 +52,7 @@ class KafkaPublisher:
             others = [failure for failure in failures if failure.lane not in refused]
             failures = others + _send(producer, again, give_up_at, alone=True)
         if failures:
-            raise as_error(failures[0].error)
+            raise as_error(failures[0].error, producer.explain)
 
     def close(self) -> None:
         """Wait for what is under way, then give the connection back. Calling it twice does nothing."""
@@ -116,7 +116,7 @@ def _send(producer: KafkaProducer, batch: Sequence[Sendable], give_up_at: float,
         while reports.received < sent:
             left = give_up_at - monotonic()
             if left <= 0:
-                raise PublishTimeout(f"{sent - reports.received} of {sent} messages unanswered")
+                raise PublishTimeout(producer.explain(f"{sent - reports.received} of {sent} messages unanswered"))
             producer.flush(min(left, _SLICE_SECONDS))
     return reports.failures
 

@@ -13,7 +13,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from millrace.errors import MillraceError, Unavailable
 from millrace.kafka.closing import leave
-from millrace.kafka.config import CLIENT_LOG, KafkaConfig
+from millrace.kafka.config import KafkaConfig
+from millrace.kafka.connection import ConnectionLog
 from millrace.kafka.records import record_of
 from millrace.message import Record
 from millrace.progress import Progress
@@ -50,8 +51,9 @@ class KafkaSubscription:
         self._progress: dict[Place, Progress] = {}
         self._resume_at: dict[Place, float] = {}
         self._closed = False
+        self._connection = ConnectionLog()
         callbacks = {"error_cb": self._error, "on_commit": self._committed}
-        self._consumer = Consumer({**config.consumer_settings(group), **callbacks}, logger=CLIENT_LOG)
+        self._consumer = Consumer({**config.consumer_settings(group), **callbacks}, logger=self._connection)
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def receive(self, max_records: int, timeout_seconds: float) -> Sequence[Record]:
@@ -172,7 +174,7 @@ class KafkaSubscription:
 
     def _error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():
-            self._report(False, f"{error.name()}: {error.str()}")
+            self._report(False, self._connection.explain(f"{error.name()}: {error.str()}"))
 
     def _probe(self) -> None:
         """Ask an idle cluster whether it is back; no record may ever say so."""

@@ -191,7 +191,7 @@ class Relay:
             if error is None:
                 self._delivered[row.id] = row
             else:
-                self._not_delivered(row, lane, as_error(error), at_fault=alone)
+                self._not_delivered(row, lane, as_error(error, self._producer.explain), at_fault=alone)
 
         if row.key is not None:
             self._in_flight.add(lane)
@@ -237,7 +237,7 @@ class Relay:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._health.report("kafka", False, "no broker answers")
+            self._health.report("kafka", False, self._producer.explain("no broker answers"))
 
     def _database_fault(self, error: Exception) -> None:
         if classify(error) is Fault.BUG:

@@ -17,7 +17,8 @@ from tenacity import Retrying, retry_if_exception, stop_when_event_set, wait_exp
 
 from millrace.errors import PositionLost
 from millrace.kafka.closing import leave
-from millrace.kafka.config import CLIENT_LOG, KafkaConfig
+from millrace.kafka.config import KafkaConfig
+from millrace.kafka.connection import ConnectionLog
 from millrace.kafka.records import end_of, record_of
 from millrace.kafka.topics import TopicIds
 from millrace.message import Record
@@ -62,6 +63,7 @@ class PipelineConsumer:
         self._session: Session = store.session()
         self._health = health
         topic_ids = TopicIds(kafka)
+        self._connection = ConnectionLog()
         self._assignment = Assignment()
         self._claims = Claims(engine.group, self._session, topic_ids)
         self._due = DueWork(engine, self._session, topic_ids, config.reply_topics, config.max_parked_per_key)
@@ -92,7 +94,7 @@ class PipelineConsumer:
                     "error_cb": self._on_error,
                     "on_commit": self._on_commit,
                 },
-                logger=CLIENT_LOG,
+                logger=self._connection,
             )
             self._assignment = Assignment()
             self._doubted.clear()
@@ -296,4 +298,4 @@ class PipelineConsumer:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._health.report("kafka", False, "no broker answers")
+            self._health.report("kafka", False, self._connection.explain("no broker answers"))
