@@ -1,6 +1,7 @@
 """One real Apache Kafka broker (KRaft, combined roles) bound to 127.0.0.1, as a child of this process.
 
-For tests, demo and benchmarks: its footprint is small, its data is not replicated, topics are made explicitly only.
+For tests, demo and benchmarks: its footprint is small, its data is not replicated, topics are made explicitly only. It speaks plain
+text; given a `BrokerSecurity` it has listeners with TLS and SASL as well.
 """
 
 import shutil
@@ -9,13 +10,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from devkit.kafka_jars import kafka_jars
 from devkit.kafka_jvm import java_command, make_archive
+from devkit.kafka_security import LISTENERS, BrokerSecurity
 from devkit.processes import Child, Children, ChildSpec, log_tail
 from devkit.waiting import wait_until
 from devkit.workspace import free_port, is_free
@@ -25,9 +27,9 @@ _SETTINGS = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners={client_listeners},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={client_listeners}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
@@ -58,11 +60,20 @@ class KafkaBroker:
     `folder` holds its data and log and is kept; without one a temporary folder is used and removed.
     """
 
-    def __init__(self, folder: Path | None = None, *, port: int | None = None, children: Children | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        port: int | None = None,
+        children: Children | None = None,
+        security: BrokerSecurity | None = None,
+    ) -> None:
         self._temporary = folder is None
         self._folder = folder or Path(tempfile.mkdtemp(prefix="millrace-kafka-"))
         self._port = port or free_port()
         self._controller_port = free_port()
+        self._security = security
+        self._secured_ports = {} if security is None else {listener: free_port() for listener in LISTENERS}
         self._own_children = children is None
         self._children = children or Children()
         self._child: Child | None = None
@@ -72,6 +83,10 @@ class KafkaBroker:
     def bootstrap(self) -> str:
         """Return the address for clients, `host:port`."""
         return f"127.0.0.1:{self._port}"
+
+    def secured_bootstrap(self, protocol: Literal["SASL_SSL", "SSL"]) -> str:
+        """Return the address for clients of a protocol with TLS. Raises KeyError without `security`."""
+        return f"127.0.0.1:{self._secured_ports[protocol]}"
 
     @property
     def pid(self) -> int:
@@ -171,9 +186,13 @@ class KafkaBroker:
         """Write the settings, and format the data folder the first time."""
         settings = self._folder / "server.properties"
         self._folder.mkdir(parents=True, exist_ok=True)
-        settings.write_text(_SETTINGS.format(port=self._port, controller_port=self._controller_port, data=self._data))
+        listeners = {"PLAINTEXT": self._port, **self._secured_ports}
+        client_listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in listeners.items())
+        lines = _SETTINGS.format(client_listeners=client_listeners, controller_port=self._controller_port, data=self._data)
+        settings.write_text(lines if self._security is None else lines + self._security.settings(self._folder))
         if not (self._data / "meta.properties").exists():
             words = ["kafka.tools.StorageTool", "format", "--cluster-id", "millrace-devkit-000000", "--config", str(settings)]
+            words += [] if self._security is None else self._security.format_words()
             log = self._folder / "format.log"
             child = self._children.start(ChildSpec(name="kafka-format", argv=[*java_command(jars), *words], log_path=log))
             if child.process.wait() != 0:

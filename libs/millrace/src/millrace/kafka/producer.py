@@ -42,6 +42,7 @@ _REFUSED = frozenset(
 # One connection's trouble: librdkafka's own line tells of it.
 _CONNECTION = frozenset((KafkaError._AUTHENTICATION, KafkaError._RESOLVE, KafkaError._SSL, KafkaError._TRANSPORT))
 
+
 def as_error(error: KafkaError, explain: Callable[[str], str] = str) -> MillraceError:
     """Return the Millrace error for a failed delivery.
 
