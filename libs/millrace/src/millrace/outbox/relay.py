@@ -73,6 +73,7 @@ class Relay:
         self._doubted: list[OutboxRow] = []
         self._refused: dict[int, Lane] = {}
         self._in_flight: set[Lane] = set()
+        self._under_way: set[int] = set()
         self._failed: set[Lane] = set()
         self._next_probe = self._next_refused = 0.0
         self._grace_seconds = kafka.message_timeout_seconds + 1
@@ -154,8 +155,8 @@ class Relay:
         passed: set[Lane] = set()  # reports come while we send: a key that gets free now has rows we have passed
         for row in rows:
             lane = (row.topic, row.key)
-            if row.id in self._delivered:
-                continue  # its report came since the rows were read
+            if row.id in self._delivered or row.id in self._under_way:
+                continue
             if lane in refused:
                 self._refused[row.id] = lane  # skipped from now on, so that it does not hide what comes behind it
             if lane in passed or lane in self._in_flight or lane in self._failed:
@@ -175,7 +176,7 @@ class Relay:
                 tx.outbox.delivered(delivered, micros(self._clock()))
             self._metrics.delivered(len(delivered))
             self._health.report("kafka", True)
-        return bool(delivered and rows) or bool(self._in_flight)
+        return bool(delivered and rows) or bool(self._under_way)
 
     def _send_alone(self) -> None:
         """Try the rows that were refused together once more, each in a record batch of its own."""
@@ -188,6 +189,7 @@ class Relay:
     def _send(self, row: OutboxRow, lane: Lane, *, alone: bool = False) -> None:
         def reported(error: KafkaError | None, _: Message) -> None:
             self._in_flight.discard(lane)
+            self._under_way.discard(row.id)
             if error is None:
                 self._delivered[row.id] = row
             else:
@@ -195,10 +197,12 @@ class Relay:
 
         if row.key is not None:
             self._in_flight.add(lane)
+        self._under_way.add(row.id)
         try:
             self._producer.send(row.topic, row.key, row.payload, _HEADERS.decode(row.headers), reported, alone=alone)
         except (PermanentError, TransientError) as error:
             self._in_flight.discard(lane)
+            self._under_way.discard(row.id)
             self._not_delivered(row, lane, error, at_fault=True)
         self._producer.poll()
 
@@ -218,6 +222,7 @@ class Relay:
         """Go on with a new producer, once the broken one has nothing under way; what it did not deliver is still in the outbox."""
         self._producer.flush(self._grace_seconds)
         self._in_flight.clear()
+        self._under_way.clear()
         self._producer = KafkaProducer(self._kafka, self._on_error)
         log.warning("relay goes on with a new producer")
 
