@@ -78,12 +78,13 @@ def test_lists_come_in_pages(bench: Bench) -> None:
     ]
 
 
-def test_a_reservation_is_shown(bench: Bench) -> None:
+@pytest.mark.parametrize("spelling", [str.lower, str.upper])
+def test_a_reservation_is_shown_however_its_order_is_spelled(bench: Bench, spelling: Callable[[str], str]) -> None:
     order_id = str(uuid4())
     bench.hear(ReserveStockCommand(order_id=order_id, items=[StockLine(item_id="mug", quantity=4)]))
 
     async def scenario(stub: Any) -> Any:
-        return (await stub.GetReservation(pb.GetReservationRequest(order_id=order_id))).reservation
+        return (await stub.GetReservation(pb.GetReservationRequest(order_id=spelling(order_id)))).reservation
 
     found = call(bench, scenario)
     assert (found.order_id, found.status) == (order_id, pb.RESERVATION_STATUS_RESERVED)

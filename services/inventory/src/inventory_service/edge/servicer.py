@@ -67,8 +67,7 @@ class InventoryServicer(InventoryServiceServicer):
 
     async def GetReservation(self, request: pb.GetReservationRequest, context: grpc.ServicerContext) -> pb.GetReservationResponse:
         """Return an order's reservation."""
-        check_order_id(request.order_id)
-        found = await self._reads.reservation(request.order_id)
+        found = await self._reads.reservation(check_order_id(request.order_id))
         if found is None:
             raise NotFound(f"nothing was ever asked for order {request.order_id}")
         shown = pb.Reservation(

@@ -13,11 +13,12 @@ def check_item_id(item_id: str) -> None:
     found.raise_if_any()
 
 
-def check_order_id(order_id: str) -> None:
-    """Check an order's id."""
+def check_order_id(order_id: str) -> str:
+    """Return an order's id in its one spelling."""
     found = Violations()
     found.uuid("order_id", order_id)
     found.raise_if_any()
+    return order_id.lower()
 
 
 def check_set_stock(request: pb.SetStockRequest) -> None:
