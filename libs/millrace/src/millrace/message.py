@@ -14,7 +14,6 @@ from uuid import UUID
 CORRELATION_ID = "ce_correlationid"
 CAUSATION_ID = "ce_causationid"
 SEQUENCE = "ce_sequence"
-EXPIRY_TIME = "ce_expirytime"
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
 

@@ -1,4 +1,4 @@
-"""The deadline of the call in hand: taken from the caller, kept in a context variable, passed on to calls and messages.
+"""The deadline of the call in hand: taken from the caller, kept in a context variable, passed on to calls.
 
 gRPC for Python does not pass deadlines on by itself. A call without one would wait for ever, so it is given the server's default;
 streams are let live. Source: grpc.io, guides/deadlines.
@@ -9,15 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import timedelta
 from typing import Any
 
 import grpc
 
 from millrace.edge.interceptor import Done, OutgoingCall
 from millrace.edge.middleware import Proceed, ServerCall
-from millrace.envelope import encode_time
-from millrace.message import utc_now
 
 _TOO_LATE = "the deadline passed before work began"
 _deadline: ContextVar[float | None] = ContextVar("millrace_deadline", default=None)
@@ -27,12 +24,6 @@ def remaining_seconds() -> float | None:
     """Return the seconds left to the work in hand, negative when it is late, None when it has no deadline."""
     at = _deadline.get()
     return None if at is None else at - time.monotonic()
-
-
-def expiry_time() -> str | None:
-    """Return the deadline of the work in hand as a `ce_expirytime` header, None when there is none."""
-    left = remaining_seconds()
-    return None if left is None else encode_time(utc_now() + timedelta(seconds=left))
 
 
 @contextmanager
