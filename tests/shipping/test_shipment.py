@@ -1,11 +1,16 @@
 """What becomes of an order's shipment, message by message."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from google.protobuf.message import Message as Protobuf
 from google.protobuf.timestamp_pb2 import Timestamp
+from prometheus_client import CollectorRegistry
 
+from millrace.cqrs.routing import route_of
+from shipping_service.bootstrap import parts
+from shipping_service.config import Config
 from shipping_service.domain.booking import BookCarrier, BookingRefused, BookingWithdrawn, ParcelBooked, WithdrawBooking
 from shop.order.v1 import order_messages_pb2 as order_pb2
 from shop.order.v1.order_messages_pb2 import OrderCancelledEvent, OrderConfirmedEvent, OrderItem
@@ -17,6 +22,7 @@ from shop.shipping.v1.shipping_messages_pb2 import (
 )
 from shop.types.v1.money_pb2 import Money
 from shopkit.testing.decider import Decider
+from shopkit.topics import group_of
 
 ORDER = "6f3f0d52-4c7e-4f8e-9d53-000000000001"
 CUSTOMER = "6f3f0d52-4c7e-4f8e-9d53-0000000000c1"
@@ -200,3 +206,9 @@ def test_impossible_content_is_a_dead_letter_that_names_the_field(shipments: Dec
     assert field in str(result.error)
     assert shipments.told() == ["order.confirmed.dlt"]
     assert shipments.rows("SELECT order_id FROM shipment") == []
+
+
+def test_a_delivery_waits_until_cancellations_that_came_in_time_are_read(config: Callable[..., Config]) -> None:
+    own = parts(config(), metrics=CollectorRegistry())
+    assert set(own.reply_topics) == {route_of(OrderCancelledEvent).topic}
+    assert set(own.reply_topics) <= set(group_of("shipping").topics)

@@ -62,6 +62,8 @@ def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY) -> Parts:
         projections=(ShipmentsProjection(),),
         reactors={BookCarrier: reactors.book, WithdrawBooking: reactors.recall},
         migrations=MIGRATIONS,
+        # No parcel is delivered while a cancellation that came in time may wait unread.
+        reply_topics=("order.cancelled",),
         at_end=(ledger.close,),
     )
 
