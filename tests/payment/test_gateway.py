@@ -14,6 +14,7 @@ from millrace.errors import OutcomeUnknown, Unavailable
 from millrace.external.call import CallPolicy, ExternalCall, ExternalMetrics
 from millrace.store.contract import Store
 from millrace.store.open import open_store
+from millrace.testing.waiting import eventually
 from payment_service.adapters.simulated_gateway import SimulatedGateway
 from payment_service.application.call_gateway import CallGateway
 from payment_service.application.ports import Receipt
@@ -138,6 +139,27 @@ def test_a_charge_that_the_breaker_kept_back_is_not_given_up(gateway: Gateway) -
     with pytest.raises(Unavailable, match="not asked again yet"):
         asyncio.run(gateway.calls.charge(replace(CHARGE, give_up_at=utc_now() - timedelta(seconds=1)), KEY))
     assert gateway.rows() == []
+
+
+def test_a_charge_is_given_up_though_its_own_failure_opened_the_breaker(gateway: Gateway) -> None:
+    gateway.rules.replace([Rule(Then.FAIL)])
+    policy = CallPolicy(attempts=1, breaker_failures=10, breaker_recovery_seconds=0.2)
+    figures = ExternalMetrics(CollectorRegistry())
+    callers = ExternalCall("caller", policy, figures), ExternalCall("aftercare", policy, figures)
+    calls = CallGateway(gateway.simulator, *callers, utc_now)
+    for _ in range(12):
+        with pytest.raises(Unavailable):
+            asyncio.run(calls.charge(CHARGE, KEY))
+    given_up = replace(CHARGE, give_up_at=utc_now() - timedelta(seconds=1))
+
+    def outcome() -> CardCharged | CardDeclined | None:
+        try:
+            return asyncio.run(calls.charge(given_up, KEY))
+        except Unavailable:
+            return None
+
+    eventually(lambda: outcome() == CardDeclined(ORDER, "the payment gateway cannot be reached"), 5, gateway.rows)
+    assert gateway.rows() == [(KEY, "charge", "refused", 2499, "the payment gateway cannot be reached")]
 
 
 def test_giving_up_a_charge_that_was_made_finds_it(gateway: Gateway) -> None:

@@ -29,15 +29,24 @@ class CallGateway:
         self._clock = clock
 
     async def charge(self, request: ChargeCard, effect_id: str) -> CardCharged | CardDeclined:
-        """Return what became of the charge. Raises TransientError to be called again; past `give_up_at` the charge is voided instead."""
+        """Return what became of the charge.
+
+        Raises TransientError to be called again. A charge that fails past `give_up_at` is voided; one the breaker kept back is not.
+        """
+        asked = False
+
+        def make() -> Awaitable[Receipt]:
+            nonlocal asked
+            asked = True
+            return self._gateway.charge(effect_id, request)
+
         try:
-            receipt = await self._made(lambda: self._gateway.charge(effect_id, request), effect_id)
+            receipt = await self._made(make, effect_id)
         except (Unavailable, OutcomeUnknown):
-            if self._clock() < request.give_up_at:
+            if not asked or self._clock() < request.give_up_at:
                 raise
-            receipt = await self._caller.call(
-                lambda: self._gateway.void(effect_id, request, "the payment gateway cannot be reached")
-            )
+            reason = "the payment gateway cannot be reached"
+            receipt = await self._aftercare.call(lambda: self._gateway.void(effect_id, request, reason))
         if receipt.done:
             return CardCharged(request.order_id, receipt.reference)
         return CardDeclined(request.order_id, receipt.reason)
