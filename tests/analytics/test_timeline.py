@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from analytics_service.domain.timeline import MOST_MESSAGES
 from shopkit.testing.bench import Bench
 
 HAPPY = ("created", "confirmed", "scheduled", "completed", "delivered")
@@ -31,6 +32,32 @@ def test_a_message_delivered_again_is_recorded_once(bench: Bench, about: Any) ->
     bench.deliver(*records)
     assert bench.rows("SELECT messages FROM order_fact") == [(1,)]
     assert len(bench.rows("SELECT 1 FROM event")) == 1
+
+
+def test_a_message_whose_id_the_library_forgot_is_still_recorded_once(bench: Bench, about: Any) -> None:
+    messages = about(str(uuid4()))
+    records = [bench.record(messages[name]) for name in HAPPY]
+    bench.deliver(*records)
+    bench.rows("DELETE FROM message_id")
+    bench.deliver(*records)
+    assert bench.rows(FACT) == [("completed", "EUR", 500, 0, 2_000_000, "delivered", 5)]
+    assert len(bench.rows("SELECT 1 FROM event")) == 5
+
+
+def test_no_order_has_messages_without_end(bench: Bench, about: Any) -> None:
+    messages = about(str(uuid4()))
+    bench.hear(messages["created"], *[messages["scheduled"]] * MOST_MESSAGES)
+    assert bench.rows("SELECT messages FROM order_fact") == [(MOST_MESSAGES,)]
+    assert [message.topic for message in bench.sent()] == ["shipping.scheduled.dlt"]
+
+
+def test_a_snapshot_from_before_ids_were_kept_is_not_trusted(bench: Bench, about: Any) -> None:
+    record = bench.record(about(str(uuid4()))["created"])
+    bench.deliver(record)
+    bench.rows("DELETE FROM message_id")
+    bench.rows('UPDATE stream SET snapshot_version = 1, state = \'{"order_id": "x", "messages": 1}\'')
+    bench.deliver(record)
+    assert bench.rows("SELECT messages FROM order_fact") == [(1,)]
 
 
 def test_a_final_status_heard_first_stands_against_what_comes_late(bench: Bench, about: Any) -> None:

@@ -71,7 +71,7 @@ class ShippingRecorded:
 
 @dataclass(frozen=True, slots=True)
 class TimelineState:
-    """What is known of an order. `sequence` 0: nothing yet but, perhaps, its shipping."""
+    """What is known of an order. `sequence` 0: nothing yet but, perhaps, its shipping. `recorded` are the ids of its messages."""
 
     order_id: str = ""
     sequence: int = 0
@@ -83,7 +83,12 @@ class TimelineState:
     created_at: datetime | None = None
     finished_at: datetime | None = None
     shipping: ShippingStatus | None = None
-    messages: int = 0
+    recorded: tuple[str, ...] = ()
+
+    @property
+    def messages(self) -> int:
+        """Return how many messages were recorded."""
+        return len(self.recorded)
 
     @property
     def duration(self) -> timedelta | None:
@@ -93,12 +98,15 @@ class TimelineState:
         return max(self.finished_at - self.created_at, timedelta(0))
 
 
+MOST_MESSAGES = 100
+"""How many messages one order can have: several times what any sender of ours writes of it, and a bound to what is kept of it."""
+
 TimelineEvent: TypeAlias = OrderRecorded | ShippingRecorded
 
 
 def evolve(state: TimelineState, event: TimelineEvent) -> TimelineState:
     """Return what is known after one more message."""
-    state = replace(state, order_id=event.order_id, messages=state.messages + 1)
+    state = replace(state, order_id=event.order_id, recorded=(*state.recorded, event.record.message_id))
     if isinstance(event, ShippingRecorded):
         return replace(state, shipping=_further(state.shipping, event.status))
     if event.status is OrderStatus.PENDING:
@@ -123,4 +131,4 @@ def _further(known: ShippingStatus | None, heard: ShippingStatus) -> ShippingSta
     return known
 
 
-TIMELINE = StreamType("timeline", TimelineState(), evolve, (OrderRecorded, ShippingRecorded))
+TIMELINE = StreamType("timeline", TimelineState(), evolve, (OrderRecorded, ShippingRecorded), snapshot_version=2)
