@@ -40,15 +40,20 @@ class Step(Generic[D]):
 
 @dataclass(frozen=True, slots=True)
 class SagaDefinition(Generic[D]):
-    """A saga: its name and its steps, in order. Raises ValueError for two steps of one name or a compensation nobody answers."""
+    """A saga: its name and its steps, in order. Raises ValueError for two steps of one name or a compensation nobody answers.
+
+    A saga keeps the steps it began with. `retired` names those taken out of `steps` while sagas under way still have them: they are not
+    asked for any more, nor undone.
+    """
 
     name: str
     steps: Sequence[Step[D]] = field(default_factory=tuple)
+    retired: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         names = [step.name for step in self.steps]
-        if len(set(names)) != len(names) or not names:
-            raise ValueError(f"saga {self.name} needs steps with names of their own, not {names}")
+        if len({*names, *self.retired}) != len(names) + len(self.retired) or not names:
+            raise ValueError(f"saga {self.name} needs steps with names of their own, not {[*names, *self.retired]}")
         for step in self.steps:
             if (step.compensation is None) != (not step.compensated_by):
                 raise ValueError(f"step {step.name} needs both a compensation and what answers it, or neither")

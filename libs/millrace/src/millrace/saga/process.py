@@ -2,6 +2,10 @@
 
 Pure, called by a service's handlers, which append the events to the saga's stream and publish the requests in one decision with their
 own. A timer against a late reply is decided by the one versioned state: whoever comes second finds the step no longer waiting.
+
+A saga keeps the steps it began with, in their order, whatever its definition has become meanwhile: one that was added is not asked for,
+one that was retired is passed over. How a step is asked for, answered and undone is what the definition says now. A step that the
+definition does not name at all was begun by a newer version: TransientError leaves it to a process that knows it.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +15,7 @@ from typing import Generic, TypeVar
 from google.protobuf.message import Message as Protobuf
 
 from millrace.decision import StartTimer, TimerFired
+from millrace.errors import TransientError
 from millrace.saga.definition import SagaDefinition, Step
 from millrace.saga.state import (
     CompensationRequested,
@@ -24,13 +29,13 @@ from millrace.saga.state import (
     StepFailed,
     StepGivenUp,
     StepRequested,
+    StepState,
     StepStatus,
     StepSucceeded,
     evolve_saga,
 )
 
 D = TypeVar("D")
-_UNDO = "undo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,57 +84,74 @@ class SagaProcess(Generic[D]):
         return self._turn
 
     def reply(self, body: Protobuf, reason: str = "") -> Turn:
-        """Take an answer; one that no step waits for changes nothing."""
-        state = self._turn.state
-        for step in self._definition.steps:
-            if state.finished or state.status is SagaStatus.NEW:
-                break
-            status = state.step(step.name).status
-            if status is StepStatus.REQUESTED and type(body) in step.succeeded_by:
-                self._turn.cancel_timers.append(self._timer_id(step))
-                self._turn.record(StepSucceeded(step.name, self._now))
-                self._go_on()
-                break
-            if status is StepStatus.REQUESTED and type(body) in step.failed_by:
-                self._turn.cancel_timers.append(self._timer_id(step))
-                self._turn.record(StepFailed(step.name, reason, self._now))
-                self._turn_back(reason or f"{step.name} failed")
-                break
-            if status is StepStatus.COMPENSATING and type(body) in step.compensated_by:
-                self._turn.cancel_timers.append(self._timer_id(step, _UNDO))
-                self._turn.record(StepCompensated(step.name, self._now))
+        """Take an answer; one that is not waited for changes nothing. Raises TransientError while a step not known here is waited for."""
+        awaited = self._awaited()
+        if awaited is None or self._retired(awaited):
+            return self._turn
+        step, kind = self._step(awaited), type(body)
+        if awaited.status is StepStatus.COMPENSATING:
+            if kind in step.compensated_by:
+                self._answered(awaited, StepCompensated(step.name, self._now))
                 self._undo_next()
-                break
+        elif kind in step.succeeded_by:
+            self._answered(awaited, StepSucceeded(step.name, self._now))
+            self._go_on()
+        elif kind in step.failed_by:
+            self._answered(awaited, StepFailed(step.name, reason, self._now))
+            self._turn_back(reason or f"{step.name} failed")
         return self._turn
 
     def timer(self, fired: TimerFired) -> Turn:
-        """Take a deadline that passed; a stale one changes nothing."""
-        for step in self._definition.steps:
-            if self._turn.state.status in (SagaStatus.NEW, SagaStatus.COMPLETED, SagaStatus.COMPENSATED):
-                break
-            state = self._turn.state.step(step.name)
-            if state.attempts != fired.attempt:
-                continue
-            if state.status is StepStatus.REQUESTED and fired.id == self._timer_id(step):
-                self._unanswered(step, fired.attempt)
-            elif state.status is StepStatus.COMPENSATING and fired.id == self._timer_id(step, _UNDO):
-                self._undo(step, fired.attempt + 1)
+        """Take a deadline that passed; a stale one changes nothing. Raises TransientError where it is that of a step not known here."""
+        awaited = self._awaited()
+        if awaited is None or awaited.attempts != fired.attempt or fired.id != self._timer_id(awaited):
+            return self._turn
+        if self._retired(awaited):
+            self._pass_over(awaited)
+        elif awaited.status is StepStatus.REQUESTED:
+            self._unanswered(self._step(awaited), fired.attempt)
+        else:
+            self._undo(self._step(awaited), fired.attempt + 1)
         return self._turn
 
     def abort(self, reason: str) -> Turn:
         """Turn back, wherever the saga stands; what is under way counts as unknown. A saga not running is left alone."""
         if self._turn.state.status is SagaStatus.RUNNING:
-            for step in self._definition.steps:
-                if self._turn.state.step(step.name).status is StepStatus.REQUESTED:
-                    self._turn.cancel_timers.append(self._timer_id(step))
-                    self._turn.record(StepGivenUp(step.name, reason, self._now))
+            awaited = self._awaited()
+            if awaited is not None:
+                self._answered(awaited, StepGivenUp(awaited.name, reason, self._now))
             self._turn_back(reason)
         return self._turn
 
-    def _go_on(self) -> None:
+    def _awaited(self) -> StepState | None:
+        """Return the step whose answer is waited for: there is never more than one."""
+        waiting = (StepStatus.REQUESTED, StepStatus.COMPENSATING)
+        return next((step for step in self._turn.state.steps if step.status in waiting), None)
+
+    def _retired(self, state: StepState) -> bool:
+        return state.name in self._definition.retired
+
+    def _step(self, state: StepState) -> Step[D]:
         for step in self._definition.steps:
-            if self._turn.state.step(step.name).status is StepStatus.PENDING:
-                self._ask(step, 1)
+            if step.name == state.name:
+                return step
+        raise TransientError(f"saga {self._definition.name} has no step {state.name} here; left to a process that knows it")
+
+    def _answered(self, awaited: StepState, event: object) -> None:
+        self._turn.cancel_timers.append(self._timer_id(awaited))
+        self._turn.record(event)
+
+    def _pass_over(self, state: StepState) -> None:
+        self._turn.record(StepGivenUp(state.name, f"{state.name} is retired", self._now))
+        if self._turn.state.status is SagaStatus.COMPENSATING:
+            self._undo_next()
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        for state in self._turn.state.steps:
+            if state.status is StepStatus.PENDING and not self._retired(state):
+                self._ask(self._step(state), 1)
                 return
         self._turn.record(SagaCompleted(self._now))
 
@@ -143,27 +165,33 @@ class SagaProcess(Generic[D]):
 
     def _ask(self, step: Step[D], attempt: int) -> None:
         body = None if step.command is None else step.command(self._data)
-        deadline = StartTimer(self._timer_id(step), self._definition.name, step.wait(attempt), attempt)
         self._turn.record(StepRequested(step.name, attempt, self._now))
-        self._turn.requests.append(Request(step.name, body, deadline))
+        self._turn.requests.append(Request(step.name, body, self._deadline(step, attempt)))
 
     def _turn_back(self, reason: str) -> None:
         self._turn.record(CompensationStarted(reason, self._now))
         self._undo_next()
 
     def _undo_next(self) -> None:
-        for step in reversed(self._definition.steps):
-            status = self._turn.state.step(step.name).status
-            if step.compensation is not None and status in (StepStatus.SUCCEEDED, StepStatus.UNKNOWN):
+        for state in reversed(self._turn.state.steps):
+            if state.status not in (StepStatus.SUCCEEDED, StepStatus.UNKNOWN) or self._retired(state):
+                continue
+            step = self._step(state)
+            if step.compensation is not None:
                 self._undo(step, 1)
                 return
         self._turn.record(SagaCompensated(self._now))
 
     def _undo(self, step: Step[D], attempt: int) -> None:
         assert step.compensation is not None
-        deadline = StartTimer(self._timer_id(step, _UNDO), self._definition.name, step.wait(attempt), attempt)
         self._turn.record(CompensationRequested(step.name, attempt, self._now))
-        self._turn.requests.append(Request(step.name, step.compensation(self._data), deadline))
+        self._turn.requests.append(Request(step.name, step.compensation(self._data), self._deadline(step, attempt)))
 
-    def _timer_id(self, step: Step[D], purpose: str = "ask") -> str:
-        return f"{self._definition.name}:{self._saga_id}:{step.name}:{purpose}"
+    def _deadline(self, step: Step[D], attempt: int) -> StartTimer:
+        timer_id = self._timer_id(self._turn.state.step(step.name))
+        return StartTimer(timer_id, self._definition.name, step.wait(attempt), attempt)
+
+    def _timer_id(self, state: StepState) -> str:
+        """Return the id of the timer of what is waited for: one for the step, another for its compensation."""
+        purpose = "undo" if state.status is StepStatus.COMPENSATING else "ask"
+        return f"{self._definition.name}:{self._saga_id}:{state.name}:{purpose}"
