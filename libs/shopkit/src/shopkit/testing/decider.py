@@ -10,7 +10,7 @@ from google.protobuf.message import Message as Protobuf
 from millrace.clock import micros
 from millrace.decision import Handlers
 from millrace.envelope import encode_headers
-from millrace.message import Message, Record
+from millrace.message import Message, Record, new_id
 from millrace.pipeline.effects import PendingEffect
 from millrace.pipeline.engine import Batch, Engine, EngineConfig
 from millrace.pipeline.inputs import Result, fired, outcome_of
@@ -58,6 +58,14 @@ class Decider:
         inputs = [self._engine.decoder.decode(record) for record in records]
         results = self._engine.process(self._session, Batch(inputs))
         return [results[source.id] for source in inputs]
+
+    def order(self, key: str, command: object) -> Any:
+        """Decide a command of the edge; return its reply, or raise what refused it."""
+        source = Input(new_id(), key, command, {})
+        result = self._engine.process(self._session, Batch([source]))[source.id]
+        if result.error is not None:
+            raise result.error
+        return result.reply
 
     def request(self, effect_id: str) -> Any:
         """Return what a call to the outside asks for, read back from its row."""

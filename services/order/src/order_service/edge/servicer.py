@@ -6,11 +6,12 @@ from typing import Any
 
 from millrace.clock import micros
 from millrace.edge.validation import Violations, write_page_token
+from millrace.errors import Invalid, NotFound, Unavailable
 from order_service.application.ports import Catalogue, OrderFilter, OrderReader
 from order_service.domain.commands import CancelOrder
 from order_service.domain.order import Order
 from order_service.edge.mapping import order_to_wire, saga_to_wire, status_from_wire
-from order_service.edge.validation import check_order_id, check_place_order
+from order_service.edge.validation import check_offer, check_order_id, check_place_order
 from shop.order.v1 import order_service_pb2 as wire
 from shop.order.v1.order_service_pb2_grpc import OrderServiceServicer
 from shopkit.service import Commands
@@ -28,8 +29,13 @@ class OrderServer(OrderServiceServicer):
         self._catalogue = catalogue
 
     async def PlaceOrder(self, request: wire.PlaceOrderRequest, context: Any) -> wire.PlaceOrderResponse:
-        """Place an order, once per idempotency key."""
-        command = await check_place_order(request, self._catalogue)
+        """Place an order, once per idempotency key: the same request again gets its order, whatever the catalogue says by then."""
+        command = check_place_order(request)
+        try:
+            command = await check_offer(command, self._catalogue)
+        except (Invalid, Unavailable):
+            if not await self._is_placed(command.order_id):
+                raise
         order: Order = await self._commands.decide(command.order_id, command)
         return wire.PlaceOrderResponse(order_id=order.order_id, order=order_to_wire(order))
 
@@ -82,6 +88,13 @@ class OrderServer(OrderServiceServicer):
             if found[1].finished:
                 return
             await asyncio.sleep(_WATCH_SECONDS)
+
+    async def _is_placed(self, order_id: str) -> bool:
+        try:
+            await self._orders.get(order_id)
+        except NotFound:
+            return False
+        return True
 
 
 def _read_token(token: str, violations: Violations) -> tuple[int, str] | None:

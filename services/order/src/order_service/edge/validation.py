@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from uuid import NAMESPACE_URL, uuid5
 
@@ -21,25 +22,35 @@ def order_id_of(customer_id: str, idempotency_key: str) -> str:
     return str(uuid5(_ORDERS, f"{customer_id.lower()}/{idempotency_key}"))
 
 
-async def check_place_order(request: wire.PlaceOrderRequest, catalogue: Catalogue) -> PlaceOrder:
-    """Return the command a request means. Raises Invalid with every field at fault."""
+def check_place_order(request: wire.PlaceOrderRequest) -> PlaceOrder:
+    """Return the command a request means, its items not named yet. Raises Invalid with every field at fault.
+
+    It asks no catalogue: what an order was and costs is fixed once it is placed, and the same request again must be known as such.
+    """
     violations = Violations()
     violations.uuid("customer_id", request.customer_id)
     violations.text("idempotency_key", request.idempotency_key)
     if violations.not_empty("items", request.items, max_items=_MAX_LINES):
         _check_lines(request, violations)
     violations.raise_if_any()
-    known = await catalogue.find([line.item_id for line in request.items])
-    _check_catalogue(request, known, violations)
-    violations.raise_if_any()
-    items = tuple(
-        OrderItem(line.item_id, known[line.item_id].name, line.quantity, line.price.minor_units) for line in request.items
-    )
+    items = tuple(OrderItem(line.item_id, "", line.quantity, line.price.minor_units) for line in request.items)
     total = Money(request.items[0].price.currency, sum(item.quantity * item.price_minor for item in items))
     customer_id = request.customer_id.lower()
     return PlaceOrder(
         order_id_of(customer_id, request.idempotency_key), customer_id, items, total, _fingerprint(customer_id, items, total)
     )
+
+
+async def check_offer(command: PlaceOrder, catalogue: Catalogue) -> PlaceOrder:
+    """Return the command with its items named. Raises Invalid where an item or its price is not what the catalogue says now.
+
+    Raises Unavailable while no catalogue is known.
+    """
+    known = await catalogue.find([item.item_id for item in command.items])
+    violations = Violations()
+    _check_catalogue(command, known, violations)
+    violations.raise_if_any()
+    return replace(command, items=tuple(replace(item, name=known[item.item_id].name) for item in command.items))
 
 
 def check_order_id(order_id: str) -> str:
@@ -66,14 +77,14 @@ def _check_lines(request: wire.PlaceOrderRequest, violations: Violations) -> Non
         seen.add(line.item_id)
 
 
-def _check_catalogue(request: wire.PlaceOrderRequest, known: Mapping[str, CatalogueItem], violations: Violations) -> None:
-    for number, line in enumerate(request.items):
+def _check_catalogue(command: PlaceOrder, known: Mapping[str, CatalogueItem], violations: Violations) -> None:
+    for number, line in enumerate(command.items):
         field = f"items[{number}]"
         item = known.get(line.item_id)
         if item is None or not item.active:
             violations.add(f"{field}.item_id", f"there is no item {line.item_id!r}")
             continue
-        offered = Money(line.price.currency, line.price.minor_units)
+        offered = Money(command.total.currency, line.price_minor)
         violations.check(
             f"{field}.price", offered == item.price, f"is {item.price.minor_units} {item.price.currency} minor units now"
         )
