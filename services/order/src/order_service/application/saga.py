@@ -49,7 +49,10 @@ class SagaData:
 
 
 def order_saga(timing: SagaTiming) -> SagaDefinition[SagaData]:
-    """Return the saga. Shipping is asked for by the event order.confirmed; behind it there is no way back but the carrier's refusal."""
+    """Return the saga. Shipping is asked for by the event order.confirmed; behind it there is no way back but the carrier's refusal.
+
+    An event is told once, so shipping gets one attempt; it asks the carrier again itself (docs/decisions/0025).
+    """
     return SagaDefinition(
         "order-saga",
         (
