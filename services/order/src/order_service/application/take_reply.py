@@ -6,6 +6,7 @@ from typing import Any
 from millrace.decision import Context, Decision, TimerFired
 from millrace.errors import PermanentError
 from millrace.saga import SagaDefinition, SagaStatus
+from order_service.application.check_reply import check_reply
 from order_service.application.process import OrderProcess, order_streams
 from order_service.application.saga import SagaData
 from shop.inventory.v1.inventory_messages_pb2 import StockShortEvent
@@ -14,7 +15,10 @@ from shop.shipping.v1.shipping_messages_pb2 import ShippingDelayedEvent, Shippin
 
 
 class ReplyHandler:
-    """Decides every message that may answer a step. One for an order nobody knows is permanently wrong."""
+    """Decides every message that may answer a step. One for an order nobody knows, or that cannot be true of it, is permanently wrong.
+
+    Such a message blocks its order until a person has looked at it: what its sender says next of this order is not to be trusted either.
+    """
 
     def __init__(self, saga: SagaDefinition[SagaData]) -> None:
         self._saga = saga
@@ -24,10 +28,11 @@ class ReplyHandler:
         return order_streams(body.order_id)
 
     def decide(self, body: Any, states: Mapping[str, Any], context: Context) -> Decision:
-        """Give the saga its answer; an answer no longer waited for changes nothing."""
+        """Give the saga its answer; an answer no longer waited for changes nothing. Raises PermanentError for an impossible one."""
         process = OrderProcess(self._saga, body.order_id, states, context.now)
         if process.saga.status is SagaStatus.NEW:
             raise PermanentError(f"there is no order {body.order_id!r}")
+        check_reply(body, process.order)
         if isinstance(body, ShippingDeliveredEvent):
             return Decision()
         turn = process.process().reply(body, _reason(body))
