@@ -98,7 +98,7 @@ def test_it_blocks_its_order_and_no_other(bench: Bench, placing: Callable[..., P
     assert behind is None
     assert passed is not None
     assert passed.error is None
-    sagas = dict(bench.rows("SELECT id, state FROM stream WHERE id LIKE 'saga-%'"))
+    sagas: dict[str, str] = dict(bench.rows("SELECT id, state FROM stream WHERE id LIKE 'saga-%'"))
     assert '"succeeded"' not in sagas[f"saga-{one.order_id}"]
     assert '"succeeded"' in sagas[f"saga-{other.order_id}"]
     assert bench.rows("SELECT state FROM parked ORDER BY seq") == [("dead",), ("retry",)]

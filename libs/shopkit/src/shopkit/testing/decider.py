@@ -13,7 +13,7 @@ from millrace.envelope import encode_headers
 from millrace.message import Message, Record, new_id
 from millrace.pipeline.effects import PendingEffect
 from millrace.pipeline.engine import Batch, Engine, EngineConfig
-from millrace.pipeline.inputs import Result, fired, outcome_of
+from millrace.pipeline.inputs import Input, Result, fired, outcome_of
 from millrace.store.open import open_store
 from millrace.store.sql import Row
 from millrace.testing.clock import SkippingClock
