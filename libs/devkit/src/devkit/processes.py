@@ -11,8 +11,10 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -137,6 +139,7 @@ class Children:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        _wait_bound(process)
         child = Child(spec, process, _started_at(process.pid))
         with self._lock:
             self._children = [known for known in self._children if known.alive] + [child]
@@ -174,6 +177,17 @@ def log_tail(path: Path, lines: int = 30) -> str:
     if not path.exists():
         return "(no log)"
     return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _wait_bound(process: "subprocess.Popen[bytes]") -> None:
+    """Return once the wrapper has become the program: until then the child would outlive a parent that is killed now."""
+    give_up_at = time.monotonic() + 5
+    name = Path(f"/proc/{process.pid}/comm")
+    with suppress(OSError):
+        while process.poll() is None and name.read_text().strip() == "setpriv":
+            if time.monotonic() > give_up_at:
+                return
+            time.sleep(0.001)
 
 
 def _wrapper(spec: ChildSpec) -> list[str]:
