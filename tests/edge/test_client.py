@@ -66,8 +66,8 @@ def test_a_call_can_wait_for_a_server_that_is_not_up_yet(echo: Any, running: Any
         async with open_channel(address, ChannelConfig(default_deadline_seconds=60)) as channel:
             say_there: Any = channel.unary_unary("/test.v1.Echo/Say")
             call = say_there(StringValue(value="x").SerializeToString(), wait_for_ready=True)
-            while channel.get_state(try_to_connect=True) is not grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                await asyncio.wait_for(channel.wait_for_state_change(channel.get_state()), 60)
+            while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                await asyncio.wait_for(channel.wait_for_state_change(state), 60)
             async with running(echo(say=say, config=EdgeConfig(address=address))):
                 answer = await call
         assert isinstance(answer, bytes)

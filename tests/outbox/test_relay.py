@@ -1,6 +1,7 @@
 """The relay publishes every committed row in its key's order and removes it, through failures of broker, database and itself."""
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -204,6 +205,32 @@ def test_after_the_broker_was_away_everything_arrives_in_order(
     eventually(lambda: size(store) == 0, 60, lambda: size(store))
     found = list(dict.fromkeys(n for _, n in read(private_kafka.bootstrap, "t", 5)))
     assert [n for n in found if n != 4] == [0, 1, 2, 3]
+
+
+def test_a_relay_without_a_broker_ends_though_others_go_on_writing(store: Store, new_relay: Callable[..., Relay]) -> None:
+    health, ended, written = Health(), threading.Event(), 0
+    health.report("kafka", True)
+
+    def write() -> None:
+        nonlocal written
+        while not ended.wait(0.02):  # often enough that some rows are under way at any time
+            add(store, row("t", str(written), written))
+            written += 1
+
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        relay = new_relay(store, f"127.0.0.1:{nobody.getsockname()[1]}", timeout=1.0, health=health)
+        writer, ending = threading.Thread(target=write), threading.Thread(target=relay.stop, daemon=True)
+        writer.start()
+        try:
+            eventually(lambda: not health.snapshot()["kafka"].ok, 30, health.snapshot)
+            ending.start()
+            ending.join(60)
+            assert not ending.is_alive()
+        finally:
+            ended.set()
+            writer.join()
+    assert size(store) == written
 
 
 def test_after_a_fatal_error_the_relay_goes_on_with_a_new_producer_in_order(

@@ -75,6 +75,7 @@ class Relay:
         self._in_flight: set[Lane] = set()
         self._under_way: set[int] = set()
         self._failed: set[Lane] = set()
+        self._answers = True
         self._next_probe = self._next_refused = 0.0
         self._grace_seconds = kafka.message_timeout_seconds + 1
 
@@ -87,7 +88,10 @@ class Relay:
         self._wake.set()
 
     def stop(self) -> None:
-        """Publish what is there, wait for its delivery as long as the broker may take, and give the lease back."""
+        """Publish what is there, wait for its delivery as long as the broker may take, and give the lease back.
+
+        Ends within twice that time, whatever is left in the outbox: the next relay publishes it.
+        """
         self._stopping.set()
         self._wake.set()
         self._thread.join()
@@ -136,11 +140,16 @@ class Relay:
                 if not self._round(lease):
                     self._probe()
                     self._wake.wait(self._config.sweep_seconds)
-            while self._round(lease):
-                pass
+            self._finish(lease)
         except Exception as error:
             self._database_fault(error)
         return self._drain()
+
+    def _finish(self, lease: Lease) -> None:
+        """Publish what is left, while the broker takes it: what it gives no answer for is the next relay's."""
+        until = time.monotonic() + self._grace_seconds
+        while self._round(lease) and self._answers and time.monotonic() < until:
+            pass
 
     def _round(self, lease: Lease) -> bool:
         """Publish the head of the outbox; return whether more may follow at once."""
@@ -175,6 +184,7 @@ class Relay:
             with lease.session.transaction() as tx:
                 tx.outbox.delivered(delivered, micros(self._clock()))
             self._metrics.delivered(len(delivered))
+            self._answers = True
             self._health.report("kafka", True)
         return bool(delivered and rows) or bool(self._under_way)
 
@@ -211,6 +221,7 @@ class Relay:
         if row.key is not None:
             self._failed.add(lane)
         if not isinstance(error, PermanentError):
+            self._answers = False
             self._health.report("kafka", False, str(error))
         elif at_fault:
             self._refused[row.id] = lane
