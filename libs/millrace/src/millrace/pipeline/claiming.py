@@ -9,15 +9,17 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from millrace.inbox.positions import PartitionId, Position, Reset
+from millrace.kafka.bounds import within
 from millrace.kafka.topics import TopicIds
 from millrace.pipeline.assignment import TopicPart
 from millrace.store.contract import Session
 
 log = logging.getLogger(__name__)
-_PROOF_SECONDS = 10.0
+_ANSWER_SECONDS = 3.0
+"""How long the broker may take for an answer; past that the claim is tried again. Short, as a consumer told to end waits for it."""
 
 OWN_COMMIT = "millrace"
 """The metadata of every offset that a Millrace consumer commits."""
@@ -47,13 +49,12 @@ class Claims:
         For `doubted` ones, membership is proved first by a synchronous commit of what is committed already: a worker that was thrown
         out, and does not know yet, would take the partitions back from their owner.
         """
-        committed = {(p.topic, p.partition): p for p in consumer.committed([TopicPartition(*part) for part in parts], timeout=10)}
+        asked = [TopicPartition(*part) for part in parts]
+        committed = {(p.topic, p.partition): p for p in consumer.committed(asked, timeout=_ANSWER_SECONDS)}
         if doubted:
             again = [committed[part] for part in parts if part in doubted]
-            consumer.commit(
-                offsets=[TopicPartition(p.topic, p.partition, max(p.offset, 0), p.metadata or "") for p in again],
-                asynchronous=False,
-            )
+            proof = [TopicPartition(p.topic, p.partition, max(p.offset, 0), p.metadata or "") for p in again]
+            within(_ANSWER_SECONDS, "commit", lambda: consumer.commit(offsets=proof, asynchronous=False))
         ids = self._topic_ids.of({topic for topic, _ in parts})
         wanted = [PartitionId(topic, ids[topic][0], partition) for topic, partition in parts if topic in ids]
         with self._session.transaction() as tx:
@@ -62,7 +63,7 @@ class Claims:
             reset = tx.positions.reset(self._group, _resets(committed, held))
         self._tell(committed, held, reset)
         held |= reset
-        return Claimed(held, [_start(partition, position, read_before) for partition, position in held.items()])
+        return Claimed(held, [_start(p, position, committed, read_before) for p, position in held.items()])
 
     def _tell(
         self,
@@ -97,9 +98,11 @@ def _is_foreign(offset: TopicPartition) -> bool:
     return offset.offset >= 0 and offset.metadata != OWN_COMMIT and not (offset.metadata or "").startswith(RESET)
 
 
-def _start(partition: PartitionId, position: Position, read_before: Collection[str]) -> TopicPartition:
+def _start(
+    partition: PartitionId, position: Position, committed: Mapping[TopicPart, TopicPartition], read_before: Collection[str]
+) -> TopicPartition:
     """Say where to read on: at the position; without one at Kafka's committed offset, or, for a topic made anew, at its beginning."""
     offset = position.next_offset
-    if offset is None:
-        offset = OFFSET_BEGINNING if partition.topic in read_before else OFFSET_STORED
-    return TopicPartition(partition.topic, partition.partition, offset)
+    if offset is None and partition.topic not in read_before:
+        offset = committed[partition.topic, partition.partition].offset
+    return TopicPartition(partition.topic, partition.partition, OFFSET_BEGINNING if offset is None or offset < 0 else offset)

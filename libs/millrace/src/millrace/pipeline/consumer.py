@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 from tenacity import Retrying, retry_if_exception, stop_when_event_set, wait_exponential
 
@@ -228,7 +228,7 @@ class PipelineConsumer:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         parts = [(p.topic, p.partition) for p in partitions]
         self._doubted.difference_update(parts)
-        consumer.incremental_assign(partitions)
+        consumer.incremental_assign([TopicPartition(*part, OFFSET_BEGINNING) for part in parts])  # the claim seeks
         consumer.pause(partitions)
         self._assignment.doubt(parts)
         self._next_claim = 0.0
@@ -255,6 +255,10 @@ class PipelineConsumer:
         self._next_claim = time.monotonic() + self._config.away_seconds
         try:
             claimed = self._claims.claim(consumer, parts, self._doubted)
+            for (
+                start
+            ) in claimed.starts:  # only a rebalance's callback may assign: librdkafka would take it for the rebalance's answer
+                consumer.seek(start)
         except KafkaException as error:
             self._health.report("kafka", False, str(error))
             return
@@ -265,8 +269,6 @@ class PipelineConsumer:
             return
         self._health.report("database", True)
         self._doubted.difference_update(parts)
-        consumer.incremental_unassign(claimed.starts)
-        consumer.incremental_assign(claimed.starts)
         self._assignment.claimed(claimed.positions)
         self._regulate(consumer, [(start.topic, start.partition) for start in claimed.starts])
         self._uncommitted = True
