@@ -16,6 +16,10 @@ help: ## Show this list
 setup: ## Make .venv ready, with system packages where root on Debian allows
 	@tools/setup
 
+.PHONY: setup-without-servers
+setup-without-servers:
+	@tools/setup --without-servers
+
 .PHONY: demo
 demo: setup ## Start Kafka and the shop, show every outcome, stop everything
 	@exec $(python) -m shopkit.demo
@@ -29,7 +33,7 @@ down: setup ## Stop what `make up` started
 	@exec $(python) -m devkit.cli down
 
 .PHONY: lint
-lint: setup ## Style, types, layers, proto lint and breaking changes
+lint: setup-without-servers ## Style, types, layers, proto lint and breaking changes
 	@echo "== ruff" && $(python) -m ruff format --quiet --check . && $(python) -m ruff check --quiet .
 	@echo "== mypy" && $(python) -m mypy --no-error-summary
 	@echo "== layers" && .venv/bin/lint-imports --no-logo > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
@@ -40,7 +44,7 @@ check: lint ## Lint and the tests that need no server
 	@$(python) -m pytest $(workers) -m "not servers"
 
 .PHONY: test
-test: lint ## Lint and every test, against real Kafka and real PostgreSQL
+test: setup lint ## Lint and every test, against real Kafka and real PostgreSQL
 	@$(python) -m pytest $(workers)
 
 .PHONY: proto
