@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import psycopg
 import pytest
@@ -77,6 +78,14 @@ def place_and_maybe_cancel(shop: ShopConnection, outcome: Outcome) -> Placed:
     return replace(placed, outcome=replace(HAPPY, customer_id=CANCELLED.customer_id))
 
 
+def under_way(shop: ShopConnection, threads: ThreadPoolExecutor, placing: list[Future[Placed]], at_most: int) -> int:
+    """Return how many orders are under way if that suits a kill, else 0; place more where the plan's are too few."""
+    found = len(unfinished(shop))
+    if found < AMID and all(each.done() for each in placing):
+        placing += [threads.submit(place_and_maybe_cancel, shop, HAPPY) for _ in range(AMID - found)]
+    return found if AMID <= found <= at_most else 0
+
+
 def run_chaos(stack: Stack, shop: ShopConnection, wanted: Plan) -> tuple[list[Placed], list[int]]:
     """Place the orders and kill the victims. Return the orders, and how many were under way at each kill.
 
@@ -90,10 +99,7 @@ def run_chaos(stack: Stack, shop: ShopConnection, wanted: Plan) -> tuple[list[Pl
             placing += [threads.submit(place_and_maybe_cancel, shop, outcome) for outcome in wanted.share(number)]
             address = stack.instance(service, which).address
             eventually(lambda: is_serving(address), 60, every_seconds=0.05)  # noqa: B023 - called before the next turn
-            while not AMID <= (under_way := len(unfinished(shop))) <= wanted.at_most[number]:
-                if under_way < AMID and all(each.done() for each in placing):
-                    placing += [threads.submit(place_and_maybe_cancel, shop, HAPPY) for _ in range(AMID - under_way)]
-            amid.append(under_way)
+            amid.append(eventually(partial(under_way, shop, threads, placing, wanted.at_most[number]), 120))
             assert stack.kill(service, which) == -signal.SIGKILL
             stack.restart(service, which, wait=False)
         return [future.result() for future in placing], amid
