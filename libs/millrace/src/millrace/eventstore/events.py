@@ -59,9 +59,16 @@ _STREAM: Mapping[str, ColumnType] = {
     "snapshot": "bigint",
 }
 _EVENT: Mapping[str, ColumnType] = {
-    "stream": "text", "version": "bigint", "type": "text", "data": "text", "recorded_at": "bigint",
+    "stream": "text", "version": "bigint", "type": "text", "data": "text", "recorded_at": "bigint", "behind": "bigint",
 }  # fmt: skip
 _COLUMNS = "stream, version, type, data, recorded_at"
+_INSERT = f"INSERT INTO event ({_COLUMNS}) SELECT {_COLUMNS} FROM rows"
+# A transaction that appends to a stream behind another may have begun before it, and so have the lower id. An event is ordered by the
+# greater of its own transaction's id and its predecessor's: never before its predecessor, and never while its transaction is open.
+_INSERT_ON_POSTGRESQL = (
+    f"INSERT INTO event ({_COLUMNS}, transaction_id) SELECT {_COLUMNS}, greatest(pg_current_xact_id(), (SELECT last.transaction_id "
+    "FROM event AS last WHERE last.stream = rows.stream AND last.version = rows.behind)) FROM rows"
+)
 
 
 class EventStore:
@@ -101,10 +108,10 @@ class EventStore:
             missed = sorted({row[0] for row in rows} - {row[0] for row in written})
             raise VersionConflict(f"not at the expected version: {', '.join(missed[:5])}")
         self._sql.each(
-            f"INSERT INTO event ({_COLUMNS}) SELECT {_COLUMNS} FROM rows",
+            _INSERT_ON_POSTGRESQL if isinstance(self._sql, PostgresSql) else _INSERT,
             _EVENT,
             [
-                (a.stream, a.expected_version + number, event.type, event.data, recorded_at)
+                (a.stream, a.expected_version + number, event.type, event.data, recorded_at, a.expected_version)
                 for a in ordered
                 for number, event in enumerate(a.events, start=1)
             ],
@@ -117,10 +124,11 @@ class EventStore:
         )
 
     def read_all(self, after: tuple[int, int] = (0, 0), limit: int = 1000) -> list[StoredEvent]:
-        """Return events of all streams behind a cursor, in an order in which no event appears later before one already returned.
+        """Return events of all streams behind a cursor: each once by going on behind the last, a stream's in the order of its versions.
 
-        On PostgreSQL events of transactions still open, and those behind them, are left for the next call: sequence numbers are
-        given out before commit, so reading by number alone would lose the rows of a transaction that commits late.
+        No event appears later before one already returned. On PostgreSQL events of transactions still open, and those behind them,
+        are left for the next call: sequence numbers are given out before commit, so reading by number alone would lose the rows of a
+        transaction that commits late.
         """
         parameters = {"transaction": after[0], "position": after[1], "limit": limit}
         if isinstance(self._sql, PostgresSql):
