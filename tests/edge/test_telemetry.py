@@ -4,6 +4,7 @@ import asyncio
 import logging
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from opentelemetry.sdk.trace import TracerProvider
@@ -14,6 +15,7 @@ from millrace.edge.client import ChannelConfig
 from millrace.edge.interceptor import OutgoingCall
 from millrace.edge.tracing import ClientTracing, correlation_id, trace_headers
 from millrace.errors import NotFound
+from millrace.testing.log_lines import log_lines
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -79,6 +81,31 @@ def test_each_call_is_measured_and_logged_with_its_code(
     assert registry.get_sample_value("millrace_rpc_duration_seconds_count", {"method": method, "code": code}) == 1
     line = next(record for record in caplog.records if record.getMessage() == "call ended")
     assert (line.__dict__["rpc_method"], line.__dict__["rpc_code"]) == (method, code)
+
+
+@pytest.mark.parametrize("metadata", [(), (("x-correlation-id", "no fit"),), (("x-correlation-id", "call-1"),)])
+def test_every_line_written_in_a_call_names_it(echo: Any, running: Any, metadata: Any) -> None:
+    heard: list[str | None] = []
+
+    async def say(request: StringValue, context: Any) -> StringValue:
+        logging.getLogger("servicer").info("the servicer speaks")
+        heard.append(correlation_id())
+        raise KeyError("bug")
+
+    async def scenario() -> None:
+        async with running(echo(say=say)) as edge:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await edge.say(metadata=(("traceparent", PARENT), *metadata))
+            await edge.server.drain()
+
+    with log_lines() as lines:
+        asyncio.run(scenario())
+    assert [line["message"] for line in lines.all()] == ["the servicer speaks", "call failed on a bug", "call ended"]
+    assert {line["trace"]["id"] for line in lines.all()} == {PARENT.split("-")[1]}
+    assert len({line["span"]["id"] for line in lines.all()}) == 1
+    assert {line["rpc"]["method"] for line in lines.all()} == {"test.v1.Echo/Say"}
+    assert [line["labels"]["correlation_id"] for line in lines.all()] == heard * 3
+    assert ("call-1" in heard) == (metadata == (("x-correlation-id", "call-1"),))
 
 
 def test_a_cancelled_call_is_measured_as_cancelled(echo: Any, running: Any) -> None:

@@ -1,5 +1,6 @@
 """The Router: what is acknowledged when, what a failure holds up, and how handlers start and stop."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from threading import Event
@@ -12,9 +13,11 @@ from millrace.memory import MemoryBroker, MemoryPublisher, MemorySubscriber
 from millrace.message import Message
 from millrace.pubsub import Outgoing, RawOutgoing, Sendable
 from millrace.router import DuplicateHandler, Router, RouterSettings, Source
+from millrace.testing.log_lines import log_lines
 from millrace.testing.pubsub import messages, to
 from millrace.testing.waiting import eventually
 
+log = logging.getLogger("handler")
 QUICK = RouterSettings(poll_seconds=0.02, backoff_seconds=0.01, max_backoff_seconds=0.05)
 
 
@@ -229,3 +232,27 @@ def test_waiting_raises_what_ended_a_handler(broker: MemoryBroker) -> None:
     router.start()
     with pytest.raises(PermanentError, match="no such cluster"):
         router.wait(5)
+
+
+def test_every_line_written_about_a_record_names_it(broker: MemoryBroker, publisher: MemoryPublisher, router: Router) -> None:
+    def handle(message: Message) -> Sequence[Outgoing]:
+        log.info("the handler speaks")
+        raise TransientError("no")
+
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    headers = {"ce_correlationid": "call-1", "traceparent": f"00-{trace}-b7ad6b7169203331-00"}
+    message = Message(type="t", payload=b"", key="order-1", headers=headers)
+    raw = tuple((name, value.encode()) for name, value in headers.items())
+    with log_lines() as lines:
+        router.add_handler("failing", source(broker, "in"), handle, publisher)
+        router.start()
+        publisher.publish([RawOutgoing("in", b"order-1", b"", raw), Outgoing("in", message)])
+        eventually(lambda: lines.saying("message failed"), describe=lines.all)
+        router.close(5)
+    about = lines.about(key="order-1")
+    assert {line["message"] for line in about} == {"undecodable record dead-lettered", "the handler speaks", "message failed"}
+    assert {(line["trace"]["id"], line["labels"]["correlation_id"], line["labels"]["handler"]) for line in about} == {
+        (trace, "call-1", "failing")
+    }
+    failed = [line for line in about if line["message"] != "undecodable record dead-lettered"]
+    assert {(line["labels"]["message_id"], line["labels"]["message_type"]) for line in failed} == {(message.id, "t")}

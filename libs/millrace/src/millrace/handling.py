@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import TypeAlias
 
 from millrace.message import Message, Record
+from millrace.observability.in_hand import record_fields
 from millrace.pubsub import Outgoing
 
 HandlerFunc: TypeAlias = Callable[[Message], Sequence[Outgoing]]
@@ -33,6 +34,10 @@ class Delivery:
         self.handler = handler
         self.record = record
         self.attempts = 1
+
+    def log_fields(self) -> dict[str, object]:
+        """Return the fields of log lines about the record in hand. See `millrace.observability.in_hand`."""
+        return record_fields(self.record) | {"handler": self.handler}
 
 
 current_delivery: ContextVar[Delivery] = ContextVar("millrace_current_delivery")

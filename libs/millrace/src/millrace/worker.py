@@ -13,6 +13,7 @@ from millrace.envelope import decode
 from millrace.errors import TransientError, Undecodable
 from millrace.handling import Delivery, HandlerFunc, current_delivery
 from millrace.message import Record
+from millrace.observability.in_hand import in_hand
 from millrace.pubsub import Outgoing, Publisher, Subscription
 
 log = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class Worker:
         failed: dict[Place, Record] = {}
         outputs: list[Outgoing] = []
         delivery = Delivery(self.name, records[0])
-        token = current_delivery.set(delivery)
+        token, subject = current_delivery.set(delivery), in_hand.set(delivery)
         handler, stopping = self._handler, self._stopping
         for record in records:
             if stopping.is_set():
@@ -142,6 +143,7 @@ class Worker:
                     continue
             done.append(record)
         current_delivery.reset(token)
+        in_hand.reset(subject)
         return done, list(failed.values()), outputs
 
     def _publish(self, outputs: Sequence[Outgoing]) -> None:

@@ -43,7 +43,7 @@ class ErrorsToStatus:
         status = status_of(error, self._retry_seconds)
         call.code = status.code
         if status.code is grpc.StatusCode.INTERNAL:
-            _LOG.exception("call failed on a bug", extra={"rpc_method": call.method})
+            _LOG.exception("call failed on a bug", extra={"rpc_method": call.method[1:]})
         await call.context.abort(status.code, status.text, trailing_metadata=status.trailers)
 
 

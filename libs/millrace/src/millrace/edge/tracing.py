@@ -16,7 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from millrace.edge.interceptor import Done, OutgoingCall
 from millrace.edge.middleware import HEALTH, Proceed, ServerCall
-from millrace.message import TRACEPARENT, TRACESTATE
+from millrace.message import TRACEPARENT, TRACESTATE, new_id
 
 CORRELATION = "x-correlation-id"
 _CORRELATION_SHAPE = re.compile(r"[\x21-\x7e]{1,128}\Z")
@@ -36,7 +36,7 @@ _correlation: ContextVar[str | None] = ContextVar("millrace_correlation", defaul
 
 
 def correlation_id() -> str | None:
-    """Return the correlation id of the call in hand, None when its caller sent none."""
+    """Return the correlation id of the call in hand: its caller's, or, where that sent none that is fit, one of its own. Outside: None."""
     return _correlation.get()
 
 
@@ -59,8 +59,8 @@ class ServerTracing:
             return await proceed(call)
         metadata = call.metadata()
         correlation = metadata.get(CORRELATION)
-        if correlation is not None and _CORRELATION_SHAPE.match(correlation):
-            _correlation.set(correlation)
+        given = correlation is not None and _CORRELATION_SHAPE.match(correlation)
+        _correlation.set(correlation if given else new_id())
         parent = _FORMAT.extract(metadata, _NO_PARENT) if TRACEPARENT in metadata else _NO_PARENT
         span = self._tracer.start_span(call.method[1:], parent, trace.SpanKind.SERVER)
         token = otel_context.attach(trace.set_span_in_context(span, parent))

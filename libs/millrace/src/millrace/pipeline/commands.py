@@ -22,6 +22,7 @@ from millrace.store.faults import Fault, classify
 log = logging.getLogger(__name__)
 _MAX_BATCH = 500
 _IDLE_SECONDS = 1.0
+_KEYS_LOGGED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,9 @@ class CommandThread:
         if away:
             self._health.report("database", False, str(error))
         else:
-            log.error("commands failed", exc_info=error)
+            log.error(
+                "commands failed", exc_info=error, extra={"message_keys": [item.source.key for item in live[:_KEYS_LOGGED]]}
+            )
         answer = Result(error=Unavailable("the database is away") if away else error)
         self._answer(live, {item.source.id: answer for item in live if item.future})
         if away:

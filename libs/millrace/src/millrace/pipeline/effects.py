@@ -7,6 +7,9 @@ lets its lease run out; another one then repeats the call under the same id, whi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
+from millrace.observability.in_hand import origin_fields
 from millrace.store.sql import ColumnType, Sql
 
 _COLUMNS: Mapping[str, ColumnType] = {
@@ -14,6 +17,7 @@ _COLUMNS: Mapping[str, ColumnType] = {
     "attempt": "bigint",
 }  # fmt: skip
 _NAMES = ", ".join(_COLUMNS)
+_HEADERS = msgspec.json.Decoder(dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,11 @@ class PendingEffect:
     headers: str
     seq: int = 0
     attempt: int = 0
+
+    def log_fields(self) -> dict[str, object]:
+        """Return the fields of log lines about it. See `millrace.observability.in_hand`."""
+        fields = origin_fields(_HEADERS.decode(self.headers))
+        return fields | {"message_key": self.key, "effect_id": self.id, "effect_kind": self.kind}
 
 
 class Effects:

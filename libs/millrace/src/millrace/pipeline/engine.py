@@ -21,6 +21,7 @@ from millrace.decision import Context, Decision, Handlers
 from millrace.errors import PermanentError, PositionLost, UnknownType
 from millrace.inbox.parked import ParkedMessage
 from millrace.inbox.positions import Move
+from millrace.observability.in_hand import in_hand
 from millrace.pipeline.codec import StreamCodec
 from millrace.pipeline.culprits import Findings, Unit, search
 from millrace.pipeline.decoding import Decoder
@@ -158,7 +159,11 @@ class Engine:
                 raise PositionLost(f"{self.group} no longer owns what it read")
             stage = Stage(self._registry, self._codec, self._config.source, now, self._config.max_message_bytes)
             run = _Run(self, tx, stage, findings)
-            run.decide(batch)
+            nothing = in_hand.set(None)
+            try:
+                run.decide(batch)
+            finally:
+                in_hand.reset(nothing)
             run.write()
             if not commit:
                 raise _Rehearsal
@@ -212,11 +217,13 @@ class _Run:
         for source in work:
             if self._findings.rejection(source) is not None:
                 continue
+            in_hand.set(source)
             with suppress(Exception):
                 wanted[source.id] = self._engine.handler_of(source.body).streams(source.body)
         self._load(work, wanted)
         stopped: set[str] = set()
         for source in work:
+            in_hand.set(source)
             if source.parked is not None and source.key in stopped:
                 continue
             if source.parked is None and source.key in self._blocked and (source.record or source.timer):
@@ -232,6 +239,7 @@ class _Run:
             self.stage.load(self._tx, sorted(first))
         rest = {stream for streams in wanted.values() for stream in streams}
         for source, look in looking:
+            in_hand.set(source)
             with suppress(Exception):
                 rest.update(look(source.body, self.stage.states(wanted[source.id])))
         self.stage.load(self._tx, sorted(rest - first))
@@ -313,22 +321,17 @@ class _Run:
             self._park(source, source.record, error)
         elif source.timer is not None:
             self._postpone(source, self._engine.config.retry.delay_micros(5))
-            log.error("timer failed", exc_info=error, extra={"timer_id": source.timer.id, "key": source.key})
+            log.error("timer failed", exc_info=error, extra={"timer_id": source.timer.id})
         elif source.effect is not None:
             self._retry_effects.append(replace(source.effect, attempt=source.effect.attempt + 1))
-            log.error("outcome refused", exc_info=error, extra={"effect_id": source.effect.id, "key": source.key})
+            log.error("outcome refused", exc_info=error, extra={"effect_id": source.effect.id})
 
     def _park(self, source: Input, record: Any, error: Exception) -> None:
         message = park(source, error, self._engine.config.retry, self._now)
         self._failed.append(message)
         if message.blocks:
             self._blocked.add(source.key)
-        where = {
-            "kafka_topic": record.topic,
-            "kafka_partition": record.partition,
-            "kafka_offset": record.offset,
-            "key": source.key,
-        }
+        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset, "message_key": source.key}
         if message.state == "dead":
             self.dead += 1
             self.stage.outbox.append(dead_letter(record, self._engine.group, message))

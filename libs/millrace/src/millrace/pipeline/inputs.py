@@ -8,6 +8,7 @@ import msgspec
 from millrace.decision import TimerFired
 from millrace.inbox.parked import ParkedMessage
 from millrace.message import Record
+from millrace.observability.in_hand import order_fields, origin_fields, record_fields
 from millrace.pipeline.effects import PendingEffect
 from millrace.pipeline.timers import Timer
 
@@ -29,6 +30,17 @@ class Input:
     parked: ParkedMessage | None = None
     timer: Timer | None = None
     effect: PendingEffect | None = None
+
+    def log_fields(self) -> dict[str, object]:
+        """Return the fields of log lines about it. See `millrace.observability.in_hand`."""
+        fields = origin_fields(self.headers) if self.record is None else record_fields(self.record)
+        fields.setdefault("correlation_id", self.id)
+        fields["message_key"] = self.key
+        if self.timer is not None:
+            fields["timer_id"] = self.timer.id
+        if self.effect is not None:
+            fields["effect_id"] = self.effect.id
+        return fields | order_fields(self.body)
 
 
 @dataclass(frozen=True, slots=True)

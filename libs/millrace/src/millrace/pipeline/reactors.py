@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_never, wait_ra
 
 from millrace.clock import duration_micros, micros
 from millrace.errors import TransientError
+from millrace.observability.in_hand import in_hand
 from millrace.pipeline.commands import CommandThread
 from millrace.pipeline.effects import PendingEffect
 from millrace.pipeline.engine import Committed, Engine
@@ -87,10 +88,7 @@ class Reactors:
             if effect.id in self._held:
                 continue
             if effect.kind not in self._reactors:
-                log.error(
-                    "no reactor for this effect, left to another process",
-                    extra={"effect_id": effect.id, "effect_kind": effect.kind},
-                )
+                log.error("no reactor for this effect, left to another process", extra=effect.log_fields())
                 continue
             self._held.add(effect.id)
             lane = self._lanes.get(effect.key)
@@ -107,11 +105,11 @@ class Reactors:
         try:
             while lane:
                 effect = lane[0]
+                in_hand.set(effect)
                 try:
                     outcome = outcome_of(effect, await self._call(effect))
                 except msgspec.DecodeError as error:
-                    where = {"effect_id": effect.id, "effect_kind": effect.kind, "reason": str(error)}
-                    log.error("an effect that cannot be read is left to another process", extra=where)
+                    log.error("an effect that cannot be read is left to another process", extra={"reason": str(error)})
                 else:
                     self._commands.record(outcome)
                 lane.popleft()
@@ -132,11 +130,9 @@ class Reactors:
                     async with self._slots:  # for the attempt alone: what waits for its next one holds up nobody
                         return await reactor(request, effect.id)
                 except TransientError as error:
-                    log.warning(
-                        "call will be repeated", extra={"effect_id": effect.id, "effect_kind": effect.kind, "reason": str(error)}
-                    )
+                    log.warning("call will be repeated", extra={"reason": str(error)})
                     raise
                 except Exception:
-                    log.exception("call failed", extra={"effect_id": effect.id, "effect_kind": effect.kind})
+                    log.exception("call failed")
                     raise
         raise AssertionError("retries never end")

@@ -7,6 +7,7 @@ from typing import Any
 from millrace.clock import micros
 from millrace.edge.validation import Violations, write_page_token
 from millrace.errors import Invalid, NotFound, Unavailable
+from millrace.observability.in_hand import learned
 from order_service.application.ports import Catalogue, OrderFilter, OrderReader
 from order_service.domain.commands import CancelOrder
 from order_service.domain.order import Order
@@ -31,6 +32,7 @@ class OrderServer(OrderServiceServicer):
     async def PlaceOrder(self, request: wire.PlaceOrderRequest, context: Any) -> wire.PlaceOrderResponse:
         """Place an order, once per idempotency key: the same request again gets its order, whatever the catalogue says by then."""
         command = check_place_order(request)
+        learned(order_id=command.order_id)
         try:
             command = await check_offer(command, self._catalogue)
         except (Invalid, Unavailable):
