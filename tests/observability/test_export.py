@@ -19,7 +19,7 @@ PROGRAM = """
 import sys, time
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from millrace.observability.traces import configure_tracing
-provider = configure_tracing("order-service", "1.2.3")
+provider = configure_tracing("order-service", "1.2.3", endpoint=sys.argv[3], sample_ratio=float(sys.argv[4]))
 tracer = provider.get_tracer("test")
 parent = TraceContextTextMapPropagator().extract({"traceparent": sys.argv[2]})
 begun = time.monotonic()
@@ -43,13 +43,8 @@ class Ended:
 
 def run(endpoint: str, spans: int, *, ratio: float = 1.0, parent: str = "") -> Ended:
     """Make spans in a process of its own, from which nothing leaves before its shutdown but what fills a batch."""
-    environment = {
-        **os.environ,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-        "OTEL_TRACES_SAMPLER_ARG": str(ratio),
-        "OTEL_BSP_SCHEDULE_DELAY": "600000",
-    }
-    program = [sys.executable, "-c", PROGRAM, str(spans), parent]
+    environment = {**os.environ, "OTEL_BSP_SCHEDULE_DELAY": "600000"}
+    program = [sys.executable, "-c", PROGRAM, str(spans), parent, endpoint, str(ratio)]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=True, timeout=90)
     recorded, worked, shutdown = done.stdout.split()
     return Ended(int(recorded), float(worked), float(shutdown))

@@ -61,6 +61,14 @@ def test_all_faults_are_reported_together_with_exit_code_2(
     )
 
 
+@pytest.mark.parametrize("ratio", ["2", "-0.1", "often", "nan"])
+def test_a_ratio_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, ratio: str) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", ratio)
+    environment = Environment()
+    TelemetrySettings.read(environment, metrics_address="127.0.0.1:9051", instance="order-1")
+    assert [name for name, _ in environment.faults()] == ["OTEL_TRACES_SAMPLER_ARG"]
+
+
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("MILLRACE_STORE_URL", "MILLRACE_KAFKA_BOOTSTRAP"):
         monkeypatch.delenv(name, raising=False)

@@ -17,6 +17,7 @@ from environs import Env, EnvValidationError, ValidationError, validate
 from millrace.edge.server import EdgeConfig
 from millrace.errors import Invalid
 from millrace.kafka.config import KafkaConfig
+from millrace.observability.traces import DEFAULT_RATIO
 
 T = TypeVar("T")
 _REQUIRED: Any = ...
@@ -221,7 +222,7 @@ class EdgeSettings:
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
-    """What the process tells of itself. `otlp_endpoint` empty: traces are not exported."""
+    """What the process tells of itself. `otlp_endpoint` empty: traces are not exported. `sample_ratio` is that of new traces, 0 to 1."""
 
     instance: str
     metrics_address: str
@@ -236,6 +237,6 @@ class TelemetrySettings:
             instance=environment.text("MILLRACE_INSTANCE", instance),
             metrics_address=environment.address("MILLRACE_METRICS_ADDRESS", metrics_address),
             otlp_endpoint=environment.text("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
-            sample_ratio=environment.number("OTEL_TRACES_SAMPLER_ARG", 0.01, most=1.0),
+            sample_ratio=environment.number("OTEL_TRACES_SAMPLER_ARG", DEFAULT_RATIO, most=1.0),
             log_level=environment.choice("MILLRACE_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
         )

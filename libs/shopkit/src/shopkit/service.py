@@ -94,7 +94,7 @@ def assemble(settings: CommonSettings, parts: Parts) -> Service:
     name = f"{parts.name}-service"
     telemetry = settings.telemetry
     configure_logging(name, __version__, telemetry.log_level)
-    tracers = configure_tracing(name, __version__)
+    tracers = configure_tracing(name, __version__, endpoint=telemetry.otlp_endpoint, sample_ratio=telemetry.sample_ratio)
     health = Health()
     metrics = MetricsServer(telemetry.metrics_address, REGISTRY, health)
     store = open_store(settings.store.url.reveal(), f"{name} {telemetry.instance}")

@@ -4,8 +4,6 @@ Called once by each program's start, which hands the provider to edge and middle
 """
 
 import logging
-import os
-from collections.abc import Mapping
 from threading import Timer
 
 from opentelemetry import trace
@@ -14,29 +12,23 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
-from millrace.errors import FieldViolation, Invalid
-
 log = logging.getLogger(__name__)
 
-ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-SAMPLER_ARG = "OTEL_TRACES_SAMPLER_ARG"
 DEFAULT_RATIO = 0.01
 FLUSH_SECONDS = 5.0
 """How long the end of a process waits for a collector."""
 
 
-def configure_tracing(service: str, version: str, environment: Mapping[str, str] = os.environ) -> TracerProvider:
+def configure_tracing(service: str, version: str, *, endpoint: str = "", sample_ratio: float = DEFAULT_RATIO) -> TracerProvider:
     """Return the process's tracer provider and make it OpenTelemetry's global one; `shutdown()` on it flushes, for FLUSH_SECONDS at most.
 
-    `OTEL_EXPORTER_OTLP_ENDPOINT` says where spans go over OTLP/gRPC; without it they go nowhere, and the exporter's modules are not
-    even loaded (12 MB). `OTEL_TRACES_SAMPLER_ARG` is the part of new traces that is sampled, 0 to 1, by default 0.01; a caller's
-    decision is kept. Raises Invalid for a ratio that is none.
+    `endpoint` says where spans go over OTLP/gRPC; without it they go nowhere, and the exporter's modules are not even loaded (12 MB).
+    `sample_ratio` is the part of new traces that is sampled; a caller's decision is kept. Raises ValueError for one outside 0 to 1.
     """
     provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(_ratio(environment.get(SAMPLER_ARG, "")))),
+        sampler=ParentBased(TraceIdRatioBased(sample_ratio)),
         resource=Resource.create({"service.name": service, "service.version": version}),
     )
-    endpoint = environment.get(ENDPOINT, "")
     if endpoint:
         provider.add_span_processor(_BoundedFlush(_exporter(endpoint)))
     trace.set_tracer_provider(provider)
@@ -66,13 +58,3 @@ def _exporter(endpoint: str) -> SpanExporter:
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - loaded only where it is used
 
     return OTLPSpanExporter(endpoint=endpoint, insecure=not endpoint.startswith("https://"))
-
-
-def _ratio(text: str) -> float:
-    try:
-        ratio = float(text) if text else DEFAULT_RATIO
-    except ValueError:
-        ratio = -1.0
-    if not 0.0 <= ratio <= 1.0:
-        raise Invalid([FieldViolation(SAMPLER_ARG, f"{text!r} is no number from 0 to 1")])
-    return ratio
