@@ -7,8 +7,8 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -126,6 +126,18 @@ class Stack:
         """Send an instance a signal and return its exit code once it is gone."""
         child = self._running[self.instance(service, number).name]
         return child.kill() if sign == signal.SIGKILL else child.stop(sign=sign)
+
+    @contextmanager
+    def frozen(self, service: str) -> Iterator[None]:
+        """Freeze every instance of a service until the block ends: connections stay open, nothing answers."""
+        frozen = [self._running[each.name].process for each in self.instances if each.service == service]
+        for process in frozen:
+            process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in frozen:
+                process.send_signal(signal.SIGCONT)
 
     def restart(self, service: str, number: int = 1, *, wait: bool = True, env: Mapping[str, str] | None = None) -> None:
         """Start an instance again at its old addresses and store, stopped first if it runs; wait until it is healthy."""

@@ -155,4 +155,12 @@ CANCELLED_WITH_STOCK = replace(
     messages=(*_PAID, "ReserveStockCommand", "StockReservedEvent", "ReleaseStockCommand", "StockReleasedEvent", *_REFUNDED),
 )
 """What a cancellation comes to that was a little later: stock was set aside, or asked for, by then."""
+SILENT_PAYMENT = replace(CANCELLED, name="silent payment", customer_id="")
+SILENT_STOCK = replace(CANCELLED_WITH_STOCK, name="silent stock", customer_id="")
+SILENT_SHIPPING = replace(
+    SILENT_STOCK, name="silent shipping", messages=(*_RESERVED, "ReleaseStockCommand", "StockReleasedEvent", *_REFUNDED)
+)
+"""What an order comes to, once all is quiet, whose step is not answered for before its deadline. What is asked again is told again."""
+BOOKED_TOO_LATE = replace(SILENT_SHIPPING, name="booked too late", messages=(*SILENT_SHIPPING.messages, "ShippingScheduledEvent"))
+"""The same, where shipping reads the confirmation before the cancellation: it books the carrier, and calls the parcel back."""
 OUTCOMES: Final = (HAPPY, DELAYED, DECLINED, SHORT, REFUSED, CANCELLED)
