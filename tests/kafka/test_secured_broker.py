@@ -1,10 +1,13 @@
 """A broker that asks who is there: every client works over TLS with SASL or a certificate, and one that is refused says why."""
 
 import json
+import os
+import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from urllib.error import HTTPError
@@ -17,12 +20,13 @@ from confluent_kafka.cimpl import NewTopic
 
 from devkit.certificates import Authority
 from devkit.kafka import KafkaBroker
+from devkit.kafka_access import kafka_environment
 from devkit.kafka_security import BrokerSecurity
 from devkit.processes import Child, Children, ChildSpec, log_tail
-from devkit.services import Instance, is_serving
+from devkit.services import SERVICES, Instance, is_serving
 from devkit.waiting import wait_until
 from devkit.workspace import free_port
-from millrace.errors import TransientError
+from millrace.errors import TransientError, Unavailable
 from millrace.kafka import KafkaConfig, KafkaPublisher, KafkaSubscriber
 from millrace.kafka.topics import TopicIds
 from millrace.message import Message
@@ -31,7 +35,9 @@ from millrace.testing.pubsub import collect, messages, payloads, to
 from millrace.testing.waiting import eventually
 from shop.payment.v1.payment_messages_pb2 import ChargePaymentCommand, PaymentChargedEvent
 from shop.types.v1.money_pb2 import Money
-from shopkit.testing.connection import is_there
+from shopkit.testing.connection import ShopConnection, is_there
+from shopkit.testing.driver import place, wait_ready, wait_settled
+from shopkit.testing.outcomes import HAPPY
 from shopkit.topics import create_topics
 
 pytestmark = pytest.mark.servers
@@ -151,24 +157,12 @@ def test_a_refused_publisher_and_subscriber_say_why(secured: Secured, way: Way, 
     assert monotonic() - begun < ENDS_WITHIN_SECONDS
 
 
-VARIABLES = {
-    "security_protocol": "PROTOCOL",
-    "tls_ca_file": "CA_FILE",
-    "tls_certificate_file": "CERTIFICATE_FILE",
-    "tls_key_file": "KEY_FILE",
-    "sasl_mechanism": "SASL_MECHANISM",
-    "sasl_username": "SASL_USERNAME",
-    "sasl_password": "SASL_PASSWORD",
-}
-
-
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Callable[[KafkaConfig], tuple[Instance, Child]]]:
     """Give what starts a payment service that reaches Kafka so, and returns once it serves."""
     with Children() as children:
 
         def start(config: KafkaConfig) -> tuple[Instance, Child]:
-            given = {field.name: getattr(config, field.name) for field in fields(config)}
             instance = Instance(
                 service="payment",
                 number=1,
@@ -176,13 +170,12 @@ def service(tmp_path: Path) -> Iterator[Callable[[KafkaConfig], tuple[Instance, 
                 metrics_port=free_port(),
                 store_url=f"sqlite:///{tmp_path}/payment.db",
                 folder=tmp_path,
-                extra={f"MILLRACE_KAFKA_SECURITY_{variable}": given[name] for name, variable in VARIABLES.items() if given[name]},
             )
             spec = ChildSpec(
                 name=instance.name,
                 argv=[sys.executable, "-m", "payment_service"],
                 log_path=instance.log_path,
-                env=instance.environment(config.bootstrap),
+                env=instance.environment(config),
             )
             child = children.start(spec)
             wait_until(
@@ -240,3 +233,37 @@ def test_a_refused_service_stays_up_and_its_health_says_why(
     begun = monotonic()
     assert child.stop(sign=signal.SIGTERM, timeout_seconds=60) == 0
     assert monotonic() - begun < ENDS_WITHIN_SECONDS
+
+
+def devkit(config: KafkaConfig, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run what `make up` and `make down` run, by somebody whose Kafka this is."""
+    environment = {**os.environ, **kafka_environment(config), "MILLRACE_RUN_DIR": str(folder)}
+    command = [sys.executable, "-m", "devkit.cli", *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("way", [LET_IN["SCRAM-SHA-512"], LET_IN["certificate"]], ids=["SCRAM-SHA-512", "certificate"])
+def test_make_up_makes_its_topics_and_runs_the_shop_on_a_secured_kafka_that_is_given(
+    secured: Secured, tmp_path: Path, way: Way
+) -> None:
+    admin, missing = AdminClient({"bootstrap.servers": secured.broker.bootstrap}), "notification.sent.dlt"
+    admin.delete_topics([missing], operation_timeout=30)[missing].result()
+    eventually(lambda: missing not in admin.list_topics(timeout=10).topics, 30)
+    up = devkit(way(secured), tmp_path, "up", "--free-ports")
+    try:
+        assert up.returncode == 0, up.stdout + up.stderr
+        assert missing in admin.list_topics(timeout=10).topics
+        addresses = dict(re.findall(r"^(\w+)-1 serves at (\S+)$", up.stdout, re.MULTILINE))
+        with ShopConnection({service: [addresses[service]] for service in SERVICES}) as shop:
+            wait_ready(shop)
+            wait_settled(shop, [place(shop, HAPPY)])
+    finally:
+        down = devkit(way(secured), tmp_path, "down")
+    assert down.returncode == 0, down.stdout + down.stderr
+
+
+@refused
+def test_topics_that_cannot_be_made_say_why(secured: Secured, way: Way, why: str) -> None:
+    config = way(secured)
+    with pytest.raises(Unavailable, match=why):
+        create_topics(config.bootstrap, config.client_settings(), timeout_seconds=3)

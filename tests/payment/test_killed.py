@@ -17,6 +17,7 @@ from devkit.services import Instance, is_serving
 from devkit.waiting import wait_until
 from devkit.workspace import free_port
 from millrace.envelope import encode_headers
+from millrace.kafka import KafkaConfig
 from millrace.message import Message
 from shop.payment.v1.payment_messages_pb2 import ChargePaymentCommand
 from shop.types.v1.money_pb2 import Money
@@ -42,7 +43,7 @@ def instance(tmp_path: Path) -> Instance:
 
 def _start(children: Children, instance: Instance, bootstrap: str) -> Child:
     argv = [sys.executable, "-m", "payment_service"]
-    spec = ChildSpec(name=instance.name, argv=argv, log_path=instance.log_path, env=instance.environment(bootstrap))
+    spec = ChildSpec(name=instance.name, argv=argv, log_path=instance.log_path, env=instance.environment(KafkaConfig(bootstrap)))
     child = children.start(spec)
     wait_until(
         lambda: is_serving(instance.address) or child.check(),

@@ -12,9 +12,11 @@ import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from devkit.kafka_access import given_kafka
 from devkit.processes import ChildDied
-from devkit.services import SERVICES, is_serving
+from devkit.services import SERVICES, Instance, is_serving
 from devkit.stack import Stack, StackSettings
+from millrace.kafka import KafkaConfig
 from shopkit.topics import TOPICS
 
 STAND_IN = """
@@ -67,7 +69,7 @@ def test_every_service_serves_with_topics_made_and_addresses_of_its_own(
 def test_a_killed_instance_comes_back_at_its_address(
     shop_stack: Callable[..., Stack], kafka: str, stand_ins: dict[str, str]
 ) -> None:
-    stack = shop_stack(env={"*": stand_ins}, kafka_bootstrap=kafka, store="postgresql", instances={"order": 2})
+    stack = shop_stack(env={"*": stand_ins}, kafka=KafkaConfig(kafka), store="postgresql", instances={"order": 2})
     before, other = stack.pid("order", 2), stack.pid("order", 1)
     assert stack.kill("order", 2) == -signal.SIGKILL
     assert [is_serving(address) for address in stack.addresses("order")] == [True, False]
@@ -79,7 +81,7 @@ def test_a_killed_instance_comes_back_at_its_address(
 
 
 def test_leaving_a_stack_leaves_no_process(kafka: str, tmp_path: Path, stand_ins: dict[str, str]) -> None:
-    with Stack(StackSettings(folder=tmp_path / "stack", kafka_bootstrap=kafka, env={"*": stand_ins})) as stack:
+    with Stack(StackSettings(folder=tmp_path / "stack", kafka=KafkaConfig(kafka), env={"*": stand_ins})) as stack:
         running = [psutil.Process(stack.pid(service)) for service in SERVICES]
     assert not any(process.is_running() for process in running)
 
@@ -89,7 +91,7 @@ def test_a_service_that_does_not_start_is_named_with_its_last_words(
 ) -> None:
     env = {"*": stand_ins, "shipping": {"BROKEN": "1"}}
     with pytest.raises(ChildDied, match="shipping-1 ended with 1:\nno such setting: BROKEN"):
-        Stack(StackSettings(folder=tmp_path / "stack", kafka_bootstrap=kafka, env=env)).__enter__()
+        Stack(StackSettings(folder=tmp_path / "stack", kafka=KafkaConfig(kafka), env=env)).__enter__()
     parent = psutil.Process()
     assert not [child for child in parent.children() if "_service" in " ".join(child.cmdline())]
 
@@ -107,10 +109,35 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path, settings: dict[st
         StackSettings(folder=tmp_path, **settings)  # type: ignore[arg-type]
 
 
+def test_services_on_a_broker_of_their_own_do_not_heed_how_another_is_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILLRACE_KAFKA_BOOTSTRAP", "elsewhere:9093")
+    monkeypatch.setenv("MILLRACE_KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
+    monkeypatch.setenv("MILLRACE_KAFKA_SECURITY_SASL_USERNAME", "somebody")
+    own = KafkaConfig("127.0.0.1:9092")
+    instance = Instance(
+        service="order", number=1, grpc_port=1, metrics_port=2, store_url="sqlite:////tmp/order.db", folder=tmp_path
+    )
+    for name, value in instance.environment(own).items():
+        monkeypatch.setenv(name, value)
+    assert given_kafka() == own
+
+
 def devkit(tmp_path: Path, env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **env, "MILLRACE_RUN_DIR": str(tmp_path / "run")}
     command = [sys.executable, "-m", "devkit.cli", *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_up_with_settings_of_no_use_starts_nothing_and_names_every_fault(tmp_path: Path) -> None:
+    env = {"MILLRACE_KAFKA_BOOTSTRAP": "nowhere", "MILLRACE_KAFKA_SECURITY_PROTOCOL": "SSH"}
+    up = devkit(tmp_path, env, "up", "--free-ports")
+    assert up.returncode == 1
+    assert "MILLRACE_KAFKA_BOOTSTRAP: 'nowhere' is not host:port" in up.stdout
+    assert "MILLRACE_KAFKA_SECURITY_PROTOCOL: 'SSH' is none of PLAINTEXT" in up.stdout
+    assert "creating topics" not in up.stdout
+    assert devkit(tmp_path, env, "down").stdout == "the shop is not up\n"
 
 
 @pytest.mark.servers

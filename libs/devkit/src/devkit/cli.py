@@ -92,14 +92,16 @@ def _follow(supervisor: subprocess.Popen[bytes], log: Path) -> int:
 
 
 def _supervise(store: str, *, free_ports: bool) -> int:
-    from devkit.stack import Stack, StackSettings  # noqa: PLC0415 - `down` must work while the services' code is broken
+    # `down` must work while the services' code is broken.
+    from devkit.kafka_access import given_kafka  # noqa: PLC0415
+    from devkit.stack import CANNOT_START, Stack, StackSettings  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, _interrupt)
     folder = _folder()
     settings = StackSettings(
         folder=folder,
         store="postgresql" if store == "postgresql" else "sqlite",
-        kafka_bootstrap=os.environ.get("MILLRACE_KAFKA_BOOTSTRAP"),
+        kafka=given_kafka(),
         postgres_url=os.environ.get("MILLRACE_POSTGRES_URL"),
         fixed_ports=not free_ports,
         kafka_port=None if free_ports else 9092,
@@ -115,7 +117,7 @@ def _supervise(store: str, *, free_ports: bool) -> int:
                 say(_READY)
                 while True:
                     signal.pause()
-        except (RuntimeError, OSError) as error:
+        except CANNOT_START as error:
             say(str(error))
             return 1
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from devkit.kafka_access import kafka_environment
+from millrace.kafka import KafkaConfig
+
 SERVICES = ("order", "payment", "inventory", "shipping", "notification", "analytics")
 GRPC_PORTS: Mapping[str, int] = {name: 50051 + index for index, name in enumerate(SERVICES)}
 METRICS_PORTS: Mapping[str, int] = {name: 9051 + index for index, name in enumerate(SERVICES)}
@@ -45,12 +48,12 @@ class Instance:
         """Return the file its output goes to."""
         return self.folder / f"{self.name}.log"
 
-    def environment(self, bootstrap: str) -> dict[str, str]:
-        """Return the whole environment to start it with: this process's own, its addresses, then what is special."""
+    def environment(self, kafka: KafkaConfig) -> dict[str, str]:
+        """Return the whole environment to start it with: this process's own, the way to Kafka, its addresses, then what is special."""
         return {
             **os.environ,
             "PYTHONUNBUFFERED": "1",
-            "MILLRACE_KAFKA_BOOTSTRAP": bootstrap,
+            **kafka_environment(kafka),
             "MILLRACE_STORE_URL": self.store_url,
             "MILLRACE_GRPC_ADDRESS": self.address,
             "MILLRACE_METRICS_ADDRESS": f"127.0.0.1:{self.metrics_port}",

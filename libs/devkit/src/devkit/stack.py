@@ -14,27 +14,34 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from confluent_kafka import KafkaException
+
 from devkit.kafka import KafkaBroker
 from devkit.postgres import PostgresServer, create_database, drop_database
 from devkit.processes import Child, Children, ChildSpec, log_tail
 from devkit.services import GRPC_PORTS, METRICS_PORTS, SERVICES, Instance, is_serving
 from devkit.waiting import wait_until
 from devkit.workspace import free_port, is_free
+from millrace.errors import MillraceError
+from millrace.kafka import KafkaConfig
 from shopkit.topics import create_topics
+
+CANNOT_START = (RuntimeError, OSError, MillraceError, KafkaException)
+"""What a stack raises that cannot start. The text is for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackSettings:
     """What to start.
 
-    `folder` gets logs and data. `kafka_bootstrap` and `postgres_url` (of a server where databases may be made) name servers to use
-    instead of starting them. `instances` is the number of processes of each service, 1 where it names none; SQLite allows no more.
+    `folder` gets logs and data. `kafka` and `postgres_url` (of a server where databases may be made) name servers to use instead of
+    starting them. `instances` is the number of processes of each service, 1 where it names none; SQLite allows no more.
     `env` adds to the environment of a service, and under `*` to that of every one. `fixed_ports` takes the documented ports.
     """
 
     folder: Path
     store: Literal["sqlite", "postgresql"] = "sqlite"
-    kafka_bootstrap: str | None = None
+    kafka: KafkaConfig | None = None
     postgres_url: str | None = None
     instances: Mapping[str, int] = field(default_factory=dict)
     env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -66,7 +73,7 @@ class Stack:
         self._instances: dict[str, Instance] = {}
         self.kafka: KafkaBroker | None = None
         self.postgres: PostgresServer | None = None
-        self.bootstrap = settings.kafka_bootstrap or ""
+        self._way_to_kafka = settings.kafka
 
     def __enter__(self) -> Self:
         try:
@@ -78,6 +85,11 @@ class Stack:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def bootstrap(self) -> str:
+        """Return the broker's address. Raises RuntimeError before it is known."""
+        return self._kafka_config().bootstrap
 
     @property
     def instances(self) -> tuple[Instance, ...]:
@@ -105,10 +117,13 @@ class Stack:
         return self._running[self.instance(service, number).name].alive
 
     def start(self) -> None:
-        """Start everything and return once every service is healthy. Raises ChildDied or TimeoutError with the log's end."""
-        self._start_kafka()
-        self._say("creating topics")
-        create_topics(self.bootstrap)
+        """Start everything and return once every service is healthy.
+
+        Raises ChildDied or TimeoutError with the log's end, and what `create_topics` raises: CANNOT_START names all of them.
+        """
+        kafka = self._way_to_kafka = self._settings.kafka or self._start_kafka()
+        self._say("creating topics" if self.kafka else f"creating topics at {self.bootstrap}")
+        create_topics(self.bootstrap, kafka.client_settings())
         self._plan_instances()
         self._say("starting the services")
         for instance in self.instances:
@@ -160,17 +175,20 @@ class Stack:
         finally:
             self._exit.close()
 
-    def _start_kafka(self) -> None:
-        if self._settings.kafka_bootstrap is not None:
-            self._say(f"using Kafka at {self.bootstrap}")
-            return
+    def _start_kafka(self) -> KafkaConfig:
         self._say("starting Kafka")
         begun = time.monotonic()
         broker = KafkaBroker(self._settings.folder / "kafka", port=self._settings.kafka_port, children=self._children)
         self._exit.callback(broker.close)
         broker.start(say=self._say)
-        self.kafka, self.bootstrap = broker, broker.bootstrap
+        self.kafka = broker
         self._say(f"Kafka answers at {broker.bootstrap} after {time.monotonic() - begun:.1f} s")
+        return KafkaConfig(broker.bootstrap)
+
+    def _kafka_config(self) -> KafkaConfig:
+        if self._way_to_kafka is None:
+            raise RuntimeError("this stack has no Kafka yet")
+        return self._way_to_kafka
 
     def _plan_instances(self) -> None:
         for service in SERVICES:
@@ -214,7 +232,7 @@ class Stack:
                 name=instance.name,
                 argv=[sys.executable, "-m", f"{instance.service}_service"],
                 log_path=instance.log_path,
-                env={**instance.environment(self.bootstrap), **(env or {})},
+                env={**instance.environment(self._kafka_config()), **(env or {})},
             )
         )
 

@@ -15,6 +15,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from millrace.errors import PermanentError, Unavailable
+from millrace.kafka.config import ClientSettings
+from millrace.kafka.connection import ConnectionLog
 
 PARTITIONS = 6
 _DAY_MS = 24 * 60 * 60 * 1000
@@ -102,7 +104,7 @@ class Admin(Protocol):
 
 def create_topics(
     bootstrap: str,
-    client_config: Mapping[str, str] | None = None,
+    client_config: ClientSettings | None = None,
     replication_factor: int = 1,
     timeout_seconds: float = 30,
 ) -> list[str]:
@@ -110,10 +112,15 @@ def create_topics(
 
     `client_config` are further settings of the Kafka client, such as TLS and SASL. Settings of existing topics are left alone.
     Raises PartitionsDiffer, before anything is created, if a topic exists otherwise than declared; Unavailable if the broker does
-    not answer within `timeout_seconds`; KafkaException if it refuses.
+    not answer within `timeout_seconds`, with the reason why if its connections were refused; KafkaException if it refuses to create.
     """
-    admin = AdminClient({**(client_config or {}), "bootstrap.servers": bootstrap})
-    return ensure_topics(admin, replication_factor, timeout_seconds)
+    connection = ConnectionLog()
+    admin = AdminClient({**(client_config or {}), "bootstrap.servers": bootstrap}, logger=connection)
+    try:
+        return ensure_topics(admin, replication_factor, timeout_seconds)
+    except Unavailable as fault:
+        admin.poll(0)  # it hands its log over only here
+        raise Unavailable(connection.explain(str(fault))) from fault
 
 
 def ensure_topics(admin: Admin, replication_factor: int = 1, timeout_seconds: float = 30) -> list[str]:

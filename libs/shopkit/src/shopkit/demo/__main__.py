@@ -1,6 +1,5 @@
 """Starts a shop of its own, shows it, and stops everything it started, also on Ctrl-C."""
 
-import os
 import shutil
 import signal
 import sys
@@ -16,11 +15,13 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
+from devkit.kafka_access import given_kafka
 from devkit.services import SERVICES
-from devkit.stack import Stack, StackSettings
+from devkit.stack import CANNOT_START, Stack, StackSettings
 from devkit.workspace import run_dir
 from millrace.cli.output import console as open_console
 from millrace.cli.running import INTERRUPTED
+from millrace.kafka import KafkaConfig
 from shopkit.clients import Shop
 from shopkit.demo.show import show_once
 
@@ -28,21 +29,22 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
-    """Run the demo. Exit codes: 0 all as it has to be, 1 not so, 130 interrupted."""
+    """Run the demo. Exit codes: 0 all as it has to be, 1 not so, 2 settings of no use, 130 interrupted."""
+    kafka = given_kafka()
     for each in _SIGNALS:
         signal.signal(each, _interrupt)
     console = open_console()
     folder: Path | None = None
     try:
         folder = Path(tempfile.mkdtemp(prefix="demo-", dir=run_dir()))
-        code = _demo(folder, console)
+        code = _demo(folder, kafka, console)
     except KeyboardInterrupt:
         code = INTERRUPTED
         console.print("interrupted: everything that was started is stopped")
     except SystemExit:
         # rich ends a program whose output nobody reads any more, such as `make demo | head`.
         code = INTERRUPTED
-    except (RuntimeError, OSError) as error:
+    except CANNOT_START as error:
         code = 1
         console.print(Text(f"error: the shop did not start: {error}", style="red"), soft_wrap=True)
     if folder is not None and code == 1:
@@ -52,10 +54,8 @@ def main() -> int:
     return code
 
 
-def _demo(folder: Path, console: Console) -> int:
-    settings = StackSettings(
-        folder=folder, kafka_bootstrap=os.environ.get("MILLRACE_KAFKA_BOOTSTRAP"), env={"payment": {"MILLRACE_DEVELOPMENT": "1"}}
-    )
+def _demo(folder: Path, kafka: KafkaConfig | None, console: Console) -> int:
+    settings = StackSettings(folder=folder, kafka=kafka, env={"payment": {"MILLRACE_DEVELOPMENT": "1"}})
     with _running(settings, console) as stack:
         shop = Shop({name: stack.address(name) for name in SERVICES}, hint=f"its log is in {folder}")
         return show_once(shop, console, _elapsed_seconds)
