@@ -2,8 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 python := .venv/bin/python
-# Two workers, each with servers of its own: tests mostly wait. A module stays on one worker, which may have started a shop for it.
-workers := -n 2 --dist loadscope --no-loadscope-reorder
+# Four workers, each with servers of its own: tests mostly wait. A module stays on one worker, which may have started a shop for it.
+workers := -n 4 --dist loadscope --no-loadscope-reorder
 # Found by name, so that `make bench` runs whatever is in benchmarks/.
 benchmarks := $(sort $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py)))))
 

@@ -79,10 +79,10 @@ def place_and_maybe_cancel(shop: ShopConnection, outcome: Outcome) -> Placed:
 
 
 def under_way(shop: ShopConnection, threads: ThreadPoolExecutor, placing: list[Future[Placed]], at_most: int) -> int:
-    """Return how many orders are under way if that suits a kill, else 0; place more where the plan's are too few."""
+    """Return how many orders are under way if that suits a kill, else 0; place some more than are needed where the plan's are too few."""
     found = len(unfinished(shop))
     if found < AMID and all(each.done() for each in placing):
-        placing += [threads.submit(place_and_maybe_cancel, shop, HAPPY) for _ in range(AMID - found)]
+        placing += [threads.submit(place_and_maybe_cancel, shop, HAPPY) for _ in range(AMID + 10 - found)]
     return found if AMID <= found <= at_most else 0
 
 
