@@ -3,39 +3,23 @@
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-import msgspec
 import psycopg
 import pytest
-from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from devkit.kafka import KafkaBroker
-from millrace.clock import utc_now
-from millrace.kafka.config import KafkaConfig
+from devkit.outbox import HEADERS, add, read, row, size
 from millrace.observability.health import Health
 from millrace.outbox.outbox import OutboxRow
-from millrace.outbox.relay import Relay, RelayConfig
-from millrace.pipeline.metrics import PipelineMetrics
+from millrace.outbox.relay import Relay
 from millrace.store.contract import Store
 from millrace.store.open import open_store
 from millrace.testing.waiting import eventually
-
-HEADERS = msgspec.msgpack.encode([("name", b"value")])
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    url = f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")()
-    store = open_store(url)
-    store.migrate()
-    yield store
-    store.close()
 
 
 @pytest.fixture
@@ -43,61 +27,6 @@ def postgres(postgres_url: Callable[[], str]) -> str:
     url = postgres_url()
     open_store(url).migrate()
     return url
-
-
-@pytest.fixture
-def new_relay() -> Iterator[Callable[..., Relay]]:
-    relays: list[Relay] = []
-
-    def make(
-        store: Store, bootstrap: str, *, sweep_seconds: float = 0.2, timeout: float = 10.0, health: Health | None = None
-    ) -> Relay:
-        kafka = KafkaConfig(bootstrap, message_timeout_seconds=timeout)
-        relay = Relay(RelayConfig(sweep_seconds), kafka, store, health or Health(), PipelineMetrics("test"), utc_now)
-        relays.append(relay)
-        relay.start()
-        return relay
-
-    yield make
-    for relay in relays:
-        relay.stop()
-
-
-def row(topic: str, key: str | None, number: int) -> OutboxRow:
-    return OutboxRow(topic, None if key is None else key.encode(), b"%d" % number, HEADERS, f"id-{number}")
-
-
-def add(store: Store, *rows: OutboxRow) -> None:
-    session = store.session()
-    with session.transaction() as tx:
-        tx.outbox.add(rows)
-    session.close()
-
-
-def size(store: Store) -> int:
-    session = store.session()
-    with session.transaction() as tx:
-        found = tx.outbox.size()
-    session.close()
-    return found
-
-
-def read(bootstrap: str, topic: str, count: int) -> list[tuple[bytes | None, int]]:
-    """Return key and number of the first `count` records of a topic."""
-    consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": f"reader of {topic} {monotonic()}", "auto.offset.reset": "earliest"}
-    )
-    consumer.subscribe([topic])
-    found: list[tuple[bytes | None, int]] = []
-    give_up_at = monotonic() + 30
-    while len(found) < count and monotonic() < give_up_at:
-        message = consumer.poll(0.1)
-        if message is not None and message.error() is None:
-            assert message.headers() == [("name", b"value")]
-            found.append((message.key(), int(message.value() or b"-1")))
-    consumer.close()
-    assert len(found) >= count, found
-    return found
 
 
 def test_rows_are_published_in_the_order_of_their_key_and_removed(

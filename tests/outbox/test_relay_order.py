@@ -13,9 +13,10 @@ from confluent_kafka import KafkaError
 from millrace.clock import utc_now
 from millrace.kafka.config import KafkaConfig
 from millrace.observability.health import Health
-from millrace.outbox import relay as relay_module
+from millrace.outbox import dispatch as dispatch_module
+from millrace.outbox.config import RelayConfig
 from millrace.outbox.outbox import OutboxRow
-from millrace.outbox.relay import Relay, RelayConfig
+from millrace.outbox.relay import Relay
 from millrace.pipeline.metrics import PipelineMetrics
 from millrace.store.open import open_store
 from millrace.testing.waiting import eventually
@@ -56,6 +57,10 @@ class PlayedProducer:
     def probe(self, timeout_seconds: float) -> None:
         self.poll()
 
+    def topic_fault(self, topic: str, timeout_seconds: float) -> str | None:
+        self.poll()
+        return None
+
     def explain(self, what: str) -> str:
         return what
 
@@ -63,7 +68,7 @@ class PlayedProducer:
 @pytest.mark.parametrize("seed", range(20))
 def test_a_keys_messages_go_out_in_order_whenever_reports_come(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[tuple[bytes | None, int]] = []
-    monkeypatch.setattr(relay_module, "KafkaProducer", PlayedProducer(seed, log))
+    monkeypatch.setattr(dispatch_module, "KafkaProducer", PlayedProducer(seed, log))
     store = open_store("memory://")
     store.migrate()
     dice = random.Random(seed)

@@ -16,7 +16,8 @@ from millrace.kafka.config import KafkaConfig
 from millrace.kafka.producer import KafkaProducer
 from millrace.message import Message, utc_now
 from millrace.observability.health import Health
-from millrace.outbox.relay import Relay, RelayConfig
+from millrace.outbox.config import RelayConfig
+from millrace.outbox.relay import Relay
 from millrace.pipeline.consumer import ConsumerConfig, PipelineConsumer
 from millrace.testing.waiting import eventually
 

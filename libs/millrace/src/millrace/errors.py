@@ -4,6 +4,7 @@
     ├── TransientError          try again with back-off
     │   ├── PublishTimeout      the broker gave no answer; the messages may still arrive
     │   ├── Unavailable         a dependency is away (database, broker, external part)
+    │   │   └── TopicUnavailable    the topic is not there, or this program has no right to it
     │   ├── StreamUnreadable    a stream holds what this program cannot read; a newer one may
     │   └── OutcomeUnknown      an external part did not answer in time; what was asked may have happened
     ├── PermanentError          never try again: dead letter, or a refusal at the edge
@@ -38,6 +39,10 @@ class PublishTimeout(TransientError):
 
 class Unavailable(TransientError):
     """A dependency is away."""
+
+
+class TopicUnavailable(Unavailable):
+    """The topic is not there, or this program has no right to it. Other topics of the same cluster may well be."""
 
 
 class StreamUnreadable(TransientError):

@@ -20,7 +20,8 @@ from millrace.errors import TransientError
 from millrace.inbox.message_ids import KEEP_DAYS
 from millrace.kafka.config import KafkaConfig
 from millrace.observability.health import Health
-from millrace.outbox.relay import Relay, RelayConfig
+from millrace.outbox.config import RelayConfig
+from millrace.outbox.relay import Relay
 from millrace.pipeline.commands import CommandThread
 from millrace.pipeline.consumer import ConsumerConfig, PipelineConsumer
 from millrace.pipeline.engine import Engine

@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from millrace.errors import MillraceError, PermanentError, PublishTimeout, Unavailable
+from millrace.errors import MillraceError, PermanentError, PublishTimeout, TopicUnavailable, Unavailable
 from millrace.kafka.config import KafkaConfig
 from millrace.kafka.connection import ConnectionLog
 
@@ -39,6 +39,15 @@ _REFUSED = frozenset(
     )
 )
 
+_TOPIC = frozenset(
+    (
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_EXCEPTION,
+    )
+)
+
 # One connection's trouble: librdkafka's own line tells of it.
 _CONNECTION = frozenset((KafkaError._AUTHENTICATION, KafkaError._RESOLVE, KafkaError._SSL, KafkaError._TRANSPORT))
 
@@ -52,6 +61,8 @@ def as_error(error: KafkaError, explain: Callable[[str], str] = str) -> Millrace
     reason = f"{error.name()}: {error.str()}"
     if error.code() in _REFUSED:
         return PermanentError(reason)
+    if error.code() in _TOPIC:
+        return TopicUnavailable(reason)
     return PublishTimeout(explain(reason)) if error.code() in _UNANSWERED else Unavailable(explain(reason))
 
 
@@ -143,6 +154,19 @@ class KafkaProducer:
         except KafkaException as silent:
             self.poll()  # the client's log, too, is handed over while it is polled
             raise Unavailable(self.explain(silent.args[0].str())) from silent
+
+    def topic_fault(self, topic: str, timeout_seconds: float) -> str | None:
+        """Return why the cluster takes no messages of a topic: it is not there, say, or hidden from us. None where nothing is known.
+
+        Raises Unavailable if no broker answers in time.
+        """
+        self.poll()
+        try:
+            error = self._together.list_topics(topic, timeout=timeout_seconds).topics[topic].error
+        except KafkaException as silent:
+            self.poll()
+            raise Unavailable(self.explain(silent.args[0].str())) from silent
+        return None if error is None else f"{error.name()}: {error.str()}"
 
     def explain(self, what: str) -> str:
         """Return `what` and, behind it, why a connection failed lately, if one did."""

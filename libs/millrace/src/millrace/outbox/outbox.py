@@ -3,8 +3,9 @@
 It is a queue and not a log: rows are read by id and deleted once delivered, so a lower id that commits late is still found.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from millrace.store.sql import ColumnType, Sql
 
@@ -12,6 +13,14 @@ _COLUMNS: Mapping[str, ColumnType] = {
     "topic": "text", "key": "bytea", "payload": "bytea", "headers": "bytea", "message_id": "text",
 }  # fmt: skip
 _NAMES = ", ".join(_COLUMNS)
+_NOT_LEFT_OUT = (
+    "WHERE topic NOT IN (SELECT topic FROM rows WHERE key IS NULL AND id = 0) AND id NOT IN (SELECT id FROM rows WHERE id > 0) "
+    "AND (key IS NULL OR (topic, key) NOT IN (SELECT topic, key FROM rows WHERE key IS NOT NULL))"
+)
+_LEFT_OUT: Mapping[str, ColumnType] = {"topic": "text", "key": "bytea", "id": "bigint"}
+
+Lane: TypeAlias = tuple[str, bytes | None]
+"""A topic and key, within which order is kept; without a key there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,28 @@ class OutboxRow:
     headers: bytes
     message_id: str
     id: int = 0
+
+    @property
+    def lane(self) -> Lane:
+        """The topic and key, within which this message keeps its place."""
+        return self.topic, self.key
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a look at the outbox leaves out: all of some topics, all of some lanes that have a key, and single messages by id.
+
+    Together at most 10,000, which is what one statement takes.
+    """
+
+    topics: Collection[str] = ()
+    lanes: Collection[Lane] = ()
+    ids: Collection[int] = ()
+
+    def rows(self) -> list[tuple[str, bytes | None, int]]:
+        """Return it as a table: a topic alone, a topic and key, or an id alone (above 0)."""
+        whole = [(topic, None, 0) for topic in self.topics]
+        return [*whole, *((topic, key, 0) for topic, key in self.lanes), *(("", None, number) for number in self.ids)]
 
 
 class Outbox:
@@ -40,11 +71,19 @@ class Outbox:
             [(row.topic, row.key, row.payload, row.headers, row.message_id) for row in rows],
         )
 
-    def head(self, limit: int, skip: Sequence[int] = ()) -> list[OutboxRow]:
-        """Return the oldest `limit` messages that are not in `skip`, oldest first."""
-        found = self._sql.execute(f"SELECT {_NAMES}, id FROM outbox ORDER BY id LIMIT :limit", {"limit": limit + len(skip)})
-        unwanted = set(skip)
-        return [OutboxRow(*row) for row in found if row[5] not in unwanted][:limit]
+    def head(self, limit: int, left_out: LeftOut | None = None) -> list[OutboxRow]:
+        """Return the oldest `limit` messages that are not left out, oldest first.
+
+        What is left out is passed over in the database, in one walk along the ids: it hides nothing, however much it is.
+        """
+        rows = [] if left_out is None else left_out.rows()
+        if rows:
+            found = self._sql.each(
+                f"SELECT {_NAMES}, id FROM outbox {_NOT_LEFT_OUT} ORDER BY id LIMIT {limit:d}", _LEFT_OUT, rows
+            )
+        else:
+            found = self._sql.execute(f"SELECT {_NAMES}, id FROM outbox ORDER BY id LIMIT :limit", {"limit": limit})
+        return [OutboxRow(*row) for row in found]
 
     def delivered(self, rows: Sequence[OutboxRow], now: int) -> None:
         """Remove messages the broker has, and let the deadlines that waited for them begin at `now`."""

@@ -10,7 +10,7 @@ from millrace.clock import micros
 from millrace.inbox.message_ids import KEEP_DAYS
 from millrace.inbox.parked import ParkedMessage, State
 from millrace.inbox.positions import Move, PartitionId, Position, Reset
-from millrace.outbox.outbox import OutboxRow
+from millrace.outbox.outbox import LeftOut, OutboxRow
 from millrace.pipeline.effects import PendingEffect
 from millrace.pipeline.timers import Timer
 from millrace.store.contract import Session, Transaction
@@ -55,7 +55,20 @@ class QueueConformance:
             "message-1",
         )
         assert [r.payload for r in tx.outbox.head(2)] == [b"1", b"2"]
-        assert [r.payload for r in tx.outbox.head(2, [rows[0].id])] == [b"2", b"3"]
+        assert [r.payload for r in tx.outbox.head(2, LeftOut(ids=[rows[0].id]))] == [b"2", b"3"]
+
+    def test_the_outbox_leaves_out_topics_lanes_and_messages_without_hiding_others(self, tx: Transaction) -> None:
+        keys = (b"k", b"l", None)
+        tx.outbox.add(
+            [OutboxRow(topic, key, b"", b"\x90", f"{topic} {key!r}") for topic in "abc" for key in keys for _ in range(20)]
+        )
+        single = next(r.id for r in tx.outbox.head(180) if r.lane == ("b", None))
+        left_out = LeftOut(["a"], [("b", b"k"), ("c", b"l")], [single])
+        found = tx.outbox.head(30, left_out)
+        assert [r.lane for r in found] == [("b", b"l")] * 20 + [("b", None)] * 10
+        assert single not in {r.id for r in found}
+        rest = [r.lane for r in tx.outbox.head(180, left_out)]
+        assert {lane: rest.count(lane) for lane in rest} == {("b", b"l"): 20, ("b", None): 19, ("c", b"k"): 20, ("c", None): 20}
 
     def test_a_delivered_message_leaves_the_outbox_and_no_other(self, tx: Transaction) -> None:
         tx.outbox.add([row(1), row(2), row(3)])
