@@ -52,12 +52,15 @@ def test_no_order_has_messages_without_end(bench: Bench, about: Any) -> None:
 
 
 def test_a_snapshot_from_before_ids_were_kept_is_not_trusted(bench: Bench, about: Any) -> None:
-    record = bench.record(about(str(uuid4()))["created"])
-    bench.deliver(record)
+    messages = about(str(uuid4()))
+    records = [bench.record(messages[name]) for name in ("created", "confirmed")]
+    bench.deliver(*records)
     bench.rows("DELETE FROM message_id")
-    bench.rows('UPDATE stream SET snapshot_version = 1, state = \'{"order_id": "x", "messages": 1}\'')
-    bench.deliver(record)
-    assert bench.rows("SELECT messages FROM order_fact") == [(1,)]
+    bench.rows('UPDATE stream SET snapshot_version = 1, state = \'{"order_id": "x", "messages": 2}\'')
+    bench.deliver(records[0])
+    bench.hear(messages["completed"])
+    assert bench.rows("SELECT messages FROM order_fact") == [(3,)]
+    assert len(bench.rows("SELECT 1 FROM event")) == 3
 
 
 def test_a_final_status_heard_first_stands_against_what_comes_late(bench: Bench, about: Any) -> None:
@@ -65,6 +68,24 @@ def test_a_final_status_heard_first_stands_against_what_comes_late(bench: Bench,
     bench.hear(messages["cancelled"])
     bench.hear(messages["confirmed"], messages["created"])
     assert bench.rows("SELECT status, reason, duration FROM order_fact") == [("cancelled", "out of stock", 2_000_000)]
+
+
+def test_of_two_messages_with_one_sequence_the_first_stands(bench: Bench, about: Any) -> None:
+    messages = about(str(uuid4()))
+    bench.hear(messages["created"], messages["completed"], messages["cancelled"])
+    assert bench.rows(FACT) == [("completed", "EUR", 500, 0, 2_000_000, None, 3)]
+
+
+def test_an_order_under_way_has_no_duration(bench: Bench, about: Any) -> None:
+    messages = about(str(uuid4()))
+    bench.hear(messages["created"], messages["confirmed"])
+    assert bench.rows("SELECT status, duration FROM order_fact") == [("confirmed", None)]
+
+
+def test_an_order_that_ended_before_it_began_by_clocks_that_differ_took_no_time(bench: Bench, about: Any) -> None:
+    messages = about(str(uuid4()), seconds=-1)
+    bench.hear(messages["created"], messages["completed"])
+    assert bench.rows("SELECT duration FROM order_fact") == [(0,)]
 
 
 def test_shipping_heard_before_the_order_waits_for_it(bench: Bench, about: Any) -> None:

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from millrace.edge.validation import INT32_MAX
 from shop.inventory.v1.inventory_messages_pb2 import (
     ReleaseStockCommand,
     ReserveStockCommand,
@@ -84,6 +85,26 @@ def test_lines_of_one_item_are_added_up(bench: Bench, order_id: str) -> None:
     bench.hear(reserve(str(uuid4()), ("rare-vase", 1), ("rare-vase", 1)))
     assert len(bench.sent()[0].body(StockReservedEvent).lines) == 2
     assert stock(bench, "rare-vase") == (0, 2, 0)
+
+
+def test_more_pieces_than_a_message_can_name_are_short(bench: Bench, order_id: str) -> None:
+    bench.hear(reserve(order_id, ("mug", INT32_MAX), ("mug", INT32_MAX)))
+    answer = bench.sent()[0].body(StockShortEvent)
+    assert [(s.item_id, s.requested, s.available) for s in answer.short] == [("mug", INT32_MAX, 10)]
+
+
+def test_a_release_of_what_was_short_puts_nothing_back(bench: Bench, order_id: str) -> None:
+    bench.hear(reserve(order_id, ("rare-vase", 3)), ReleaseStockCommand(order_id=order_id))
+    assert not bench.sent()[1].body(StockReleasedEvent).lines
+    assert stock(bench, "rare-vase") == (2, 0, 0)
+
+
+def test_a_reservation_asked_for_again_after_its_stock_left_is_still_one(bench: Bench, order_id: str) -> None:
+    bench.hear(reserve(order_id, ("mug", 3)))
+    first = bench.sent()
+    bench.hear(ShipStockCommand(order_id=order_id), reserve(order_id, ("mug", 3)))
+    assert bench.sent()[1].payload == first[0].payload
+    assert stock(bench, "mug") == (7, 0, 3)
 
 
 def test_the_last_piece_goes_to_one_order_only_within_a_batch(bench: Bench) -> None:

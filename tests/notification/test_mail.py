@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from millrace.decision import Context, Decision
 from millrace.errors import OutcomeUnknown, Unavailable
 from millrace.testing.waiting import eventually
 from notification_service.adapters.recorder import Recorder
 from notification_service.application.ports import AddressRefused
+from notification_service.application.send_mail import MailEnded, RecordMail
 from notification_service.application.set_contact import SetContact
+from notification_service.domain.notices import NOTICES, Channel, Kind, NoticesState
 from shop.notification.v1.notification_messages_pb2 import (
     NOTIFICATION_CHANNEL_EMAIL,
     NOTIFICATION_CHANNEL_RECORD,
@@ -92,3 +96,10 @@ def test_mail_asked_for_while_a_server_was_configured_ends_up_in_the_record(
         (sent,) = run_until(before, [], before.sent)
     assert sent.body(NotificationSentEvent).channel == NOTIFICATION_CHANNEL_RECORD
     assert "ada@" not in caplog.text
+
+
+def test_a_mail_whose_end_is_told_again_is_not_sent_again() -> None:
+    ended = MailEnded("n-1", ORDER, CUSTOMER, Kind.ORDER_CREATED, Channel.EMAIL)
+    states = {NOTICES.stream(ORDER): NoticesState(made=("n-1",), sent=("n-1",))}
+    context = Context(datetime(2026, 3, 1, tzinfo=UTC), "id", ORDER)
+    assert RecordMail().decide(ended, states, context) == Decision()

@@ -9,6 +9,7 @@ from google.protobuf.message import Message as Protobuf
 from millrace.errors import NotFound, Refused
 from order_service.domain.commands import CancelOrder, PlaceOrder
 from order_service.domain.order import Order, OrderStatus
+from shop.payment.v1.payment_messages_pb2 import RefundPaymentCommand
 from shopkit.testing.bench import Bench, type_names
 
 Answers = Callable[[str], Mapping[str, Protobuf]]
@@ -76,6 +77,18 @@ def test_what_was_asked_for_is_undone_one_by_one_and_then_the_order_is_cancelled
         placed.hear(answer)
     assert placed.told() == ["OrderCancelledEvent"]
     assert placed.status() == ("cancelled", "compensated")
+    events = [kind for (kind,) in placed.bench.rows("SELECT type FROM event WHERE stream LIKE 'order-%' ORDER BY version")]
+    assert events == ["OrderCreated", "CancellationBegun", "OrderCancelled"]
+
+
+@pytest.mark.parametrize("answer", ["", "short", "failed"], ids=["cancelled", "stock short", "refused by the carrier"])
+def test_a_refund_says_why(placed: Placed, answer: str) -> None:
+    before: Mapping[str, Sequence[str]] = {"": [], "short": ["charged", "short"], "failed": [*CONFIRMED, "failed", "released"]}
+    placed.hear(*before[answer])
+    reason = placed.cancel().reason
+    assert reason
+    [refund] = [sent for sent in placed.bench.sent() if sent.headers["ce_type"].endswith(REFUND)]
+    assert refund.body(RefundPaymentCommand).reason == reason
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,10 @@ from datetime import timedelta
 import pytest
 from google.protobuf.message import Message as Protobuf
 
+from millrace.cqrs.routing import route_of
+from order_service.application.saga import SagaTiming, order_saga
+from order_service.bootstrap import parts
+from order_service.config import Config
 from order_service.domain.commands import PlaceOrder
 from shopkit.testing.decider import Decider
 
@@ -92,3 +96,8 @@ def test_stock_is_asked_to_leave_until_it_has(decider: Decider, answer: Callable
     assert answer("shipped") == []
     decider.clock.skip(timedelta(hours=1))
     assert decider.fire() == 0
+
+
+def test_a_deadline_waits_until_answers_that_came_in_time_are_read(config: Callable[..., Config]) -> None:
+    saga = order_saga(SagaTiming())
+    assert set(parts(config()).reply_topics) == {route_of(reply).topic for reply in saga.replies()}

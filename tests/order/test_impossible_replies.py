@@ -55,6 +55,7 @@ def placed(decider: Decider, placing: Callable[..., PlaceOrder]) -> PlaceOrder:
         (["charged"], "reserved", {"lines": [POT, POT, MUGS]}, "lines"),
         (["charged"], "short", {"short": [ShortLine(item_id="cup", requested=2, available=1)]}, r"short\[0\].requested"),
         (["charged"], "short", {"short": [ShortLine(item_id="mug", requested=2, available=2)]}, r"short\[0\].available"),
+        (["charged"], "short", {"short": [ShortLine(item_id="mug", requested=2, available=-1)]}, r"short\[0\].available"),
         (["charged", "short"], "refunded", {"amount": Money(currency="EUR", minor_units=4298)}, "amount"),
         (["charged", "short"], "refunded", {"amount": Money(currency="USD")}, "amount.currency"),
         (CONFIRMED, "scheduled", {"customer_id": ANOTHER}, "customer_id"),
@@ -122,6 +123,8 @@ def test_answers_that_can_be_true_are_taken_also_when_nobody_waits_for_them(
     assert decider.rows("SELECT status FROM order_view") == [(status.value,)]
 
 
-def test_an_answer_about_an_order_that_nobody_placed_is_a_dead_letter(decider: Decider, answers: Answers) -> None:
-    [result] = decider.tell(answers("6f3f0d52-4c7e-4f8e-9d53-00000000dead")["charged"])
+@pytest.mark.parametrize("name", ["charged", "declined", "released nothing", "delivered"])
+def test_an_answer_about_an_order_that_nobody_placed_is_a_dead_letter(decider: Decider, answers: Answers, name: str) -> None:
+    [result] = decider.tell(answers("6f3f0d52-4c7e-4f8e-9d53-00000000dead")[name])
     assert isinstance(result.error, PermanentError)
+    assert "there is no order" in str(result.error)

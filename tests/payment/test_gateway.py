@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from millrace.clock import utc_now
-from millrace.errors import OutcomeUnknown, Unavailable
+from millrace.errors import OutcomeUnknown, PermanentError, Unavailable
 from millrace.external.call import CallPolicy, ExternalCall, ExternalMetrics
 from millrace.store.contract import Store
 from millrace.store.open import open_store
@@ -20,7 +20,7 @@ from payment_service.application.call_gateway import CallGateway
 from payment_service.application.ports import Receipt
 from payment_service.bootstrap import MIGRATIONS
 from payment_service.domain.card import CardCharged, CardDeclined, CardRefunded, ChargeCard, RefundCard
-from shopkit.ledger import Ledger
+from shopkit.ledger import Entry, Ledger
 from shopkit.rules import Rule, RuleBook, Then
 
 ORDER, CUSTOMER, KEY = "order", "customer", "charge-order"
@@ -178,3 +178,12 @@ def test_a_refund_is_made_once_a_key_and_no_rule_touches_it(gateway: Gateway) ->
 
     assert len(set(asyncio.run(scenario()))) == 1
     assert gateway.rows() == [("refund-order", "refund", "done", 2499, "")]
+
+
+def test_a_refund_that_is_refused_is_none(gateway: Gateway) -> None:
+    async def scenario() -> CardRefunded:
+        await gateway.ledger.record(Entry("refund-order", "refund", ORDER, "refused", reason="account closed"))
+        return await gateway.calls.refund(RefundCard(ORDER, CUSTOMER, "EUR", 2499), "refund-order")
+
+    with pytest.raises(PermanentError, match="account closed"):
+        asyncio.run(scenario())

@@ -94,6 +94,31 @@ def test_an_outcome_counts_once(payments: Decider) -> None:
     assert kinds(payments.told()) == [PaymentChargedEvent]
 
 
+@pytest.mark.parametrize("outcome", [CardCharged(ORDER, "ch_1"), CardDeclined(ORDER, "card declined")])
+def test_an_outcome_whose_id_the_library_forgot_still_counts_once(payments: Decider, outcome: object) -> None:
+    payments.tell(charge())
+    payments.answer(CHARGE, outcome)
+    before = row(payments)
+    payments.told()
+    payments.rows("DELETE FROM message_id")
+    for late in (outcome, CardCharged(ORDER, "ch_2"), CardDeclined(ORDER, "after all")):
+        payments.answer(CHARGE, late)
+        payments.rows("DELETE FROM message_id")
+    assert payments.told() == []
+    assert row(payments) == before
+
+
+def test_a_refund_whose_id_the_library_forgot_still_counts_once(payments: Decider) -> None:
+    payments.tell(charge())
+    payments.answer(CHARGE, CardCharged(ORDER, "ch_1"))
+    payments.tell(refund())
+    payments.answer(REFUND, CardRefunded(ORDER, "rf_1"))
+    payments.told()
+    payments.rows("DELETE FROM message_id")
+    payments.answer(REFUND, CardRefunded(ORDER, "rf_1"))
+    assert payments.told() == []
+
+
 def test_a_refund_gives_back_what_was_charged(payments: Decider) -> None:
     payments.tell(charge())
     payments.answer(CHARGE, CardCharged(ORDER, "ch_1"))

@@ -16,11 +16,11 @@ from shop.shipping.v1 import shipping_messages_pb2 as shipping
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CHARGE: Step[str] = Step(
     "charge", [payment.PaymentChargedEvent], lambda order: payment.ChargePaymentCommand(order_id=order), [payment.PaymentDeclinedEvent],
-    lambda order: payment.RefundPaymentCommand(order_id=order), [payment.PaymentRefundedEvent], attempts=2,
+    lambda order, _: payment.RefundPaymentCommand(order_id=order), [payment.PaymentRefundedEvent], attempts=2,
 )  # fmt: skip
 RESERVE: Step[str] = Step(
     "reserve", [inventory.StockReservedEvent], lambda order: inventory.ReserveStockCommand(order_id=order),
-    [inventory.StockShortEvent], lambda order: inventory.ReleaseStockCommand(order_id=order), [inventory.StockReleasedEvent],
+    [inventory.StockShortEvent], lambda order, _: inventory.ReleaseStockCommand(order_id=order), [inventory.StockReleasedEvent],
     attempts=1,
 )  # fmt: skip
 SHIP: Step[str] = Step(

@@ -32,12 +32,12 @@ SECOND = timedelta(seconds=1)
 
 RESERVE: Step[str] = Step(
     "reserve", [inventory.StockReservedEvent], lambda order: inventory.ReserveStockCommand(order_id=order),
-    [inventory.StockShortEvent], lambda order: inventory.ReleaseStockCommand(order_id=order), [inventory.StockReleasedEvent],
+    [inventory.StockShortEvent], lambda order, _: inventory.ReleaseStockCommand(order_id=order), [inventory.StockReleasedEvent],
     answer_within=SECOND, attempts=2,
 )  # fmt: skip
 CHARGE: Step[str] = Step(
     "charge", [payment.PaymentChargedEvent], lambda order: payment.ChargePaymentCommand(order_id=order), [payment.PaymentDeclinedEvent],
-    lambda order: payment.RefundPaymentCommand(order_id=order), [payment.PaymentRefundedEvent], answer_within=SECOND, attempts=3,
+    lambda order, why: payment.RefundPaymentCommand(order_id=order, reason=why), [payment.PaymentRefundedEvent], answer_within=SECOND, attempts=3,
 )  # fmt: skip
 SCHEDULE: Step[str] = Step("schedule", [shipping.ShippingScheduledEvent], failed_by=[shipping.ShippingFailedEvent], attempts=2)
 SHIP: Step[str] = Step(
@@ -158,6 +158,15 @@ def test_aborting_undoes_also_the_step_under_way_whose_outcome_is_unknown(saga: 
     assert [request.step for request in saga.asked[forward:]] == undone
     assert saga.status() is SagaStatus.COMPENSATED
     assert saga.state.reason == "cancelled"
+
+
+def test_a_compensation_is_told_why_the_saga_turned_back_also_in_the_turn_in_which_it_does(saga: Running) -> None:
+    saga.reply(RESERVED)
+    saga.abort()
+    assert saga.asked[-1].body == payment.RefundPaymentCommand(order_id="o-1", reason="cancelled")
+    [deadline] = saga.timers.values()
+    saga.fire(deadline)
+    assert saga.asked[-1].body == payment.RefundPaymentCommand(order_id="o-1", reason="cancelled")
 
 
 def test_aborting_twice_or_after_the_end_changes_nothing(saga: Running) -> None:

@@ -114,3 +114,35 @@ def test_a_booking_that_was_made_is_recalled_once(carrier: Carrier) -> None:
     for _ in range(2):
         assert asyncio.run(carrier.calls.recall(RECALL, "withdrawal-order")) == BookingWithdrawn(ORDER)
     assert carrier.rows() == [(KEY, "booking", "on_time"), (f"recall-{KEY}", "recall", "done")]
+
+
+def test_many_bookings_without_an_answer_are_all_asked_about(carrier: Carrier) -> None:
+    carrier.rules.replace([Rule(Then.TIME_OUT)])
+    keys = [f"booking-{number}" for number in range(30)]
+
+    async def scenario() -> list[ParcelBooked | BookingRefused]:
+        return list(await asyncio.gather(*(carrier.calls.book(BOOK, key) for key in keys)))
+
+    assert all(isinstance(outcome, ParcelBooked) for outcome in asyncio.run(scenario()))
+    assert len(carrier.rows()) == len(keys)
+
+
+def _open_the_breaker(carrier: Carrier) -> None:
+    carrier.rules.replace([Rule(Then.FAIL)])
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            _book(carrier)
+    carrier.rules.replace([])
+
+
+def test_a_booking_that_the_breaker_kept_back_is_not_given_up(carrier: Carrier) -> None:
+    _open_the_breaker(carrier)
+    with pytest.raises(Unavailable, match="not asked again yet"):
+        _book(carrier, replace(BOOK, give_up_at=utc_now() - timedelta(seconds=1)))
+    assert carrier.rows() == []
+
+
+def test_a_booking_is_recalled_though_the_breaker_of_bookings_is_open(carrier: Carrier) -> None:
+    _open_the_breaker(carrier)
+    assert asyncio.run(carrier.calls.recall(RECALL, "withdrawal-order")) == BookingWithdrawn(ORDER)
+    assert carrier.rows() == [(KEY, "booking", "refused")]

@@ -9,9 +9,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import CollectorRegistry
 
 from millrace.cqrs.routing import route_of
+from millrace.decision import Context, Decision, TimerFired
+from shipping_service.application.deliver_parcel import DeliverParcel
 from shipping_service.bootstrap import parts
 from shipping_service.config import Config
 from shipping_service.domain.booking import BookCarrier, BookingRefused, BookingWithdrawn, ParcelBooked, WithdrawBooking
+from shipping_service.domain.shipment import SHIPMENTS, Shipment, Status
 from shop.order.v1 import order_messages_pb2 as order_pb2
 from shop.order.v1.order_messages_pb2 import OrderCancelledEvent, OrderConfirmedEvent, OrderItem
 from shop.shipping.v1.shipping_messages_pb2 import (
@@ -180,6 +183,28 @@ def test_a_cancellation_before_the_delivery_recalls_the_parcel(shipments: Decide
     assert shipments.fire() == 0
     assert shipments.told() == []
     assert status(shipments) == "cancelled"
+
+
+def test_a_cancellation_after_the_delivery_is_noted_once_and_recalls_nothing(shipments: Decider) -> None:
+    shipments.tell(confirmed())
+    shipments.answer(BOOKING, ON_TIME)
+    shipments.clock.skip(timedelta(days=1))
+    shipments.fire()
+    shipments.told()
+    shipments.tell(cancelled())
+    shipments.tell(cancelled())
+    assert shipments.told() == []
+    assert shipments.asked == [BOOKING]
+    assert status(shipments) == "delivered"
+    events = [kind for (kind,) in shipments.rows("SELECT type FROM event ORDER BY version")]
+    assert events == ["BookingRequested", "Booked", "Delivered", "CancellationNoted"]
+
+
+@pytest.mark.parametrize("standing", [each for each in Status if each not in (Status.SCHEDULED, Status.DELAYED)])
+def test_a_delivery_that_fell_due_before_it_was_called_off_is_none(shipments: Decider, standing: Status) -> None:
+    fired = TimerFired(f"delivery-{ORDER}", "delivery", ORDER, 1)
+    states = {SHIPMENTS.stream(ORDER): Shipment(standing, ORDER, CUSTOMER)}
+    assert DeliverParcel().decide(fired, states, Context(shipments.clock(), "id", ORDER)) == Decision()
 
 
 def test_an_older_message_than_the_last_seen_does_nothing(shipments: Decider) -> None:

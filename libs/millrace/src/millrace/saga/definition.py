@@ -15,6 +15,7 @@ class Step(Generic[D]):
     """One step: what asks for it, what answers it, and what undoes it.
 
     `command` makes the request from the saga's data; None where the owner's own event is the request. A reply is known by its class.
+    `compensation` makes its request from the data and the reason for which the saga turned back.
     `answer_within` runs from the moment the broker has the request; without an answer it is asked again, each time waiting `back_off`
     times longer, and after `attempts` the step counts as failed with its outcome unknown. `attempts` None: asked until answered, for
     steps behind the point of no return. A step is compensated if it succeeded or if its outcome is unknown; compensations are asked for
@@ -25,7 +26,7 @@ class Step(Generic[D]):
     succeeded_by: Sequence[type[Protobuf]]
     command: Callable[[D], Protobuf] | None = None
     failed_by: Sequence[type[Protobuf]] = ()
-    compensation: Callable[[D], Protobuf] | None = None
+    compensation: Callable[[D, str], Protobuf] | None = None
     compensated_by: Sequence[type[Protobuf]] = ()
     answer_within: timedelta = timedelta(seconds=10)
     attempts: int | None = 3

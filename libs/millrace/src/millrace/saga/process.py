@@ -185,7 +185,8 @@ class SagaProcess(Generic[D]):
     def _undo(self, step: Step[D], attempt: int) -> None:
         assert step.compensation is not None
         self._turn.record(CompensationRequested(step.name, attempt, self._now))
-        self._turn.requests.append(Request(step.name, step.compensation(self._data), self._deadline(step, attempt)))
+        body = step.compensation(self._data, self._turn.state.reason)
+        self._turn.requests.append(Request(step.name, body, self._deadline(step, attempt)))
 
     def _deadline(self, step: Step[D], attempt: int) -> StartTimer:
         timer_id = self._timer_id(self._turn.state.step(step.name))

@@ -109,8 +109,8 @@ def _charge(data: SagaData) -> ChargePaymentCommand:
     )
 
 
-def _refund(data: SagaData) -> RefundPaymentCommand:
-    return RefundPaymentCommand(order_id=data.order.order_id, reason=data.order.reason, requested_at=timestamp(data.now))
+def _refund(data: SagaData, reason: str) -> RefundPaymentCommand:
+    return RefundPaymentCommand(order_id=data.order.order_id, reason=reason, requested_at=timestamp(data.now))
 
 
 def _reserve(data: SagaData) -> ReserveStockCommand:
@@ -118,7 +118,7 @@ def _reserve(data: SagaData) -> ReserveStockCommand:
     return ReserveStockCommand(order_id=data.order.order_id, items=lines, requested_at=timestamp(data.now))
 
 
-def _release(data: SagaData) -> ReleaseStockCommand:
+def _release(data: SagaData, _: str) -> ReleaseStockCommand:
     return ReleaseStockCommand(order_id=data.order.order_id, requested_at=timestamp(data.now))
 
 
