@@ -5,7 +5,11 @@ from datetime import timedelta
 import pytest
 from google.protobuf.message import Message as Protobuf
 
+from millrace.decision import Context, Decision, Handler
+from payment_service.application.settle_charge import SettleCharge, SettleDecline
+from payment_service.application.settle_refund import SettleRefund
 from payment_service.domain.card import CardCharged, CardDeclined, CardRefunded, ChargeCard, RefundCard
+from payment_service.domain.payment import PAYMENTS, Payment, Status
 from shop.payment.v1.payment_messages_pb2 import (
     ChargePaymentCommand,
     PaymentChargedEvent,
@@ -64,59 +68,21 @@ def test_a_declined_charge_takes_nothing(payments: Decider) -> None:
     assert row(payments) == ("declined", 0, 0)
 
 
-@pytest.mark.parametrize("outcome", [CardCharged(ORDER, "ch_1"), CardDeclined(ORDER, "no")])
-def test_a_repeated_charge_gets_the_same_answer_and_asks_the_gateway_once(
-    payments: Decider, outcome: CardCharged | CardDeclined
+@pytest.mark.parametrize(
+    ("handler", "outcome", "awaited"),
+    [
+        (SettleCharge(), CardCharged(ORDER, "ch_1"), Status.CHARGING),
+        (SettleDecline(), CardDeclined(ORDER, "card declined"), Status.CHARGING),
+        (SettleRefund(), CardRefunded(ORDER, "rf_1"), Status.REFUNDING),
+    ],
+)
+def test_an_outcome_that_nobody_waits_for_changes_nothing(
+    payments: Decider, handler: Handler, outcome: object, awaited: Status
 ) -> None:
-    payments.tell(charge())
-    payments.tell(charge())
-    payments.answer(CHARGE, outcome)
-    first = payments.told()
-    payments.clock.skip(timedelta(seconds=5))
-    payments.tell(charge())
-    assert payments.told() == first
-    assert payments.asked == [CHARGE]
-
-
-def test_a_redelivered_charge_is_not_even_answered_again(payments: Decider) -> None:
-    record = payments.record(charge())
-    payments.tell(record)
-    payments.answer(CHARGE, CardCharged(ORDER, "ch_1"))
-    payments.told()
-    payments.tell(record)
-    assert payments.told() == []
-
-
-def test_an_outcome_counts_once(payments: Decider) -> None:
-    payments.tell(charge())
-    payments.answer(CHARGE, CardCharged(ORDER, "ch_1"))
-    payments.answer(CHARGE, CardCharged(ORDER, "ch_1"))
-    assert kinds(payments.told()) == [PaymentChargedEvent]
-
-
-@pytest.mark.parametrize("outcome", [CardCharged(ORDER, "ch_1"), CardDeclined(ORDER, "card declined")])
-def test_an_outcome_whose_id_the_library_forgot_still_counts_once(payments: Decider, outcome: object) -> None:
-    payments.tell(charge())
-    payments.answer(CHARGE, outcome)
-    before = row(payments)
-    payments.told()
-    payments.rows("DELETE FROM message_id")
-    for late in (outcome, CardCharged(ORDER, "ch_2"), CardDeclined(ORDER, "after all")):
-        payments.answer(CHARGE, late)
-        payments.rows("DELETE FROM message_id")
-    assert payments.told() == []
-    assert row(payments) == before
-
-
-def test_a_refund_whose_id_the_library_forgot_still_counts_once(payments: Decider) -> None:
-    payments.tell(charge())
-    payments.answer(CHARGE, CardCharged(ORDER, "ch_1"))
-    payments.tell(refund())
-    payments.answer(REFUND, CardRefunded(ORDER, "rf_1"))
-    payments.told()
-    payments.rows("DELETE FROM message_id")
-    payments.answer(REFUND, CardRefunded(ORDER, "rf_1"))
-    assert payments.told() == []
+    context = Context(payments.clock(), "id", ORDER)
+    for standing in Status:
+        states = {PAYMENTS.stream(ORDER): Payment(standing, ORDER, CUSTOMER, "EUR", 2499)}
+        assert (handler.decide(outcome, states, context) == Decision()) == (standing is not awaited)
 
 
 def test_a_refund_gives_back_what_was_charged(payments: Decider) -> None:
