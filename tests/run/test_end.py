@@ -1,9 +1,11 @@
-"""A service that cannot be prepared ends, with all its threads, and says so."""
+"""A service that cannot be prepared, or cannot tell what it waits for, ends, with all its threads, and says so."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from devkit.workspace import free_port
 
@@ -15,15 +17,16 @@ from payment_service.bootstrap import parts
 from payment_service.config import read_config
 from shopkit.service import assemble
 
-async def prepare():
+async def broken():
     raise ValueError("the seed is broken")
 
 config = load(read_config)
-run(replace(assemble(config.common, parts(config)), prepare=prepare))
+run(replace(assemble(config.common, parts(config)), %s))
 """
 
 
-def test_a_fault_while_preparing_ends_the_process_with_1(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", ["prepare=broken", "awaited={'seed': broken}"])
+def test_a_fault_while_preparing_or_waiting_ends_the_process_with_1(tmp_path: Path, fault: str) -> None:
     environment = {
         **os.environ,
         "MILLRACE_STORE_URL": f"sqlite:///{tmp_path}/payment.db",
@@ -32,7 +35,7 @@ def test_a_fault_while_preparing_ends_the_process_with_1(tmp_path: Path) -> None
         "MILLRACE_METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
     }
     done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", _PROGRAM % fault], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "the seed is broken" in done.stderr

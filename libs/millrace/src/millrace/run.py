@@ -8,6 +8,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -32,14 +33,16 @@ from millrace.store.faults import Fault, classify
 
 log = logging.getLogger(__name__)
 _MAINTENANCE_SECONDS = 3600.0
+_AWAITED_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """Everything a service is made of, put together in its `bootstrap.py`.
 
-    `prepare` runs once the schema is up to date and before anything is consumed: seeding, for instance. `at_end` is called last: sending
-    what is left of the traces, for instance.
+    `prepare` runs once the schema is up to date and before anything is consumed: seeding, for instance. `awaited` names what must have
+    come about before calls can be served, such as something read from Kafka: asked ten times a second, from the start of consuming on,
+    until it is true, and reported to health under its name. `at_end` is called last: sending what is left of the traces, for instance.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Service:
     reactors: Mapping[type, Reactor] = field(default_factory=dict)
     migrations: Sequence[Path] = ()
     prepare: Callable[[], Awaitable[None]] | None = None
+    awaited: Mapping[str, Callable[[], Awaitable[bool]]] = field(default_factory=dict)
     at_end: Sequence[Callable[[], object]] = ()
 
 
@@ -69,6 +73,8 @@ async def _run(service: Service) -> None:
         loop.add_signal_handler(number, stop.set)
     service.health.report("database", False, "not reached yet")
     service.health.report("kafka", False, "not reached yet")
+    for name in service.awaited:
+        service.health.report(name, False, "not there yet")
     await service.edge.start()
     try:
         starting = asyncio.ensure_future(_migrated(service))
@@ -126,16 +132,21 @@ async def _work(service: Service, waiting: "asyncio.Future[object]") -> None:
     service.commands.start()
     reactors.start()
     relay.start()
+    arriving: asyncio.Future[object] = asyncio.ensure_future(_arrived(service))
     try:
         await _prepared(service, waiting)
         consumer.start()
         log.info("service started", extra={"service": service.name})
         while not waiting.done():
-            done, _ = await asyncio.wait((waiting,), timeout=_MAINTENANCE_SECONDS)
+            ends = {waiting} if arriving.done() else {waiting, arriving}
+            done, _ = await asyncio.wait(ends, timeout=_MAINTENANCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if arriving in done:
+                arriving.result()
             if not done:
                 await _maintain_now(service)
     finally:
         log.info("service ends", extra={"service": service.name})
+        arriving.cancel()
         await service.edge.drain()
         await asyncio.to_thread(consumer.stop)
         await reactors.stop()
@@ -160,6 +171,18 @@ async def _prepared(service: Service, waiting: "asyncio.Future[object]") -> None
         preparing.result()
     else:
         preparing.cancel()
+
+
+async def _arrived(service: Service) -> None:
+    """Report what is awaited as it comes about; return once nothing is. Raises what is no TransientError."""
+    left = dict(service.awaited)
+    while left:
+        for name, is_there in tuple(left.items()):
+            with suppress(TransientError):
+                if await is_there():
+                    del left[name]
+                    service.health.report(name, True)
+        await asyncio.sleep(_AWAITED_SECONDS)
 
 
 async def _maintain_now(service: Service) -> None:

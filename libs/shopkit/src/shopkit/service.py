@@ -4,7 +4,8 @@ Each service's `bootstrap.py` hands in what is its own (`Parts`) and gets the `S
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Parts:
     """What is a service's own.
 
     `rpc` makes the servicers from the two things an edge may use; `prepare` runs once before anything is consumed, to seed an empty store;
-    `at_end` runs once everything has stopped.
+    `awaited` are conditions, by name, without which nothing is served; `at_end` runs once everything has stopped.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Parts:
     migrations: Path | None = None
     reply_topics: Sequence[str] = ()
     prepare: Callable[[Commands, Queries], Awaitable[None]] | None = None
+    awaited: Mapping[str, Callable[[Queries], Awaitable[bool]]] = field(default_factory=dict)
     at_end: Sequence[Callable[[], None]] = ()
 
 
@@ -112,6 +114,7 @@ def assemble(settings: CommonSettings, parts: Parts) -> Service:
         tracers, REGISTRY, default_deadline_seconds=settings.edge.default_deadline_seconds, log_level=settings.edge.log_level
     )
     prepare = parts.prepare
+    edge = replace(settings.edge.config, needs=(*settings.edge.config.needs, *parts.awaited))
     return Service(
         name=name,
         store=store,
@@ -120,10 +123,11 @@ def assemble(settings: CommonSettings, parts: Parts) -> Service:
         commands=thread,
         queries=queries,
         health=health,
-        edge=EdgeServer(settings.edge.config, health, parts.rpc(commands, queries), middleware),
+        edge=EdgeServer(edge, health, parts.rpc(commands, queries), middleware),
         consumer=ConsumerConfig(group.topics, parts.reply_topics),
         reactors=parts.reactors,
         migrations=() if parts.migrations is None else (parts.migrations,),
         prepare=None if prepare is None else lambda: prepare(commands, queries),
+        awaited={name: partial(is_there, queries) for name, is_there in parts.awaited.items()},
         at_end=(*parts.at_end, tracers.shutdown, metrics.close),
     )

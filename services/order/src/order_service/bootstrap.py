@@ -9,7 +9,7 @@ from millrace.cqrs.registry import TypeRegistry
 from millrace.decision import Handler, TimerFired
 from millrace.edge.server import RpcService
 from millrace.pipeline.queries import Queries
-from order_service.adapters.catalogue import StoredCatalogue
+from order_service.adapters.catalogue import StoredCatalogue, is_known
 from order_service.adapters.read_model import OrderViews, StoredOrders
 from order_service.application.cancel_order import CancelOrderHandler
 from order_service.application.follow_catalogue import FollowCatalogue
@@ -52,6 +52,7 @@ def parts(config: Config) -> Parts:
         projections=(OrderViews(),),
         migrations=Path(__file__).parent / "migrations",
         reply_topics=_REPLY_TOPICS,
+        awaited={"catalogue": is_known},
     )
 
 

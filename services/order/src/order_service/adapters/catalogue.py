@@ -34,6 +34,15 @@ class StoredCatalogue:
         return found
 
 
+async def is_known(queries: Queries) -> bool:
+    """Tell whether any item is known. Raises Unavailable when the database is away."""
+    return await queries.run(_any)
+
+
+def _any(sql: Sql) -> bool:
+    return bool(sql.execute("SELECT 1 FROM catalogue_view LIMIT 1"))
+
+
 def _read(sql: Sql, item_ids: Sequence[str]) -> dict[str, CatalogueItem]:
     """Return the items there are. Raises Unavailable while none is known: a service just started has not heard of them yet."""
     found = sql.each(
@@ -42,6 +51,6 @@ def _read(sql: Sql, item_ids: Sequence[str]) -> dict[str, CatalogueItem]:
         {"item_id": "text"},
         [(item_id,) for item_id in item_ids],
     )
-    if not found and not sql.execute("SELECT 1 FROM catalogue_view LIMIT 1"):
+    if not found and not _any(sql):
         raise Unavailable("the catalogue has not been read yet")
     return {row[0]: CatalogueItem(row[0], row[1], Money(row[2], row[3]), bool(row[4]), row[5]) for row in found}
