@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import grpc
@@ -21,6 +22,9 @@ from shop.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
 from shop.order.v1 import order_service_pb2 as order
 from shop.order.v1.order_service_pb2_grpc import OrderServiceStub
 from shop.types.v1.money_pb2 import Money
+
+if TYPE_CHECKING:
+    from shop.order.v1.order_service_pb2_grpc import OrderServiceAsyncStub
 
 GATEWAY_DELAY_MS = 20
 _PRICES = {"teapot": 2499, "kettle": 4999, "mug": 899}
@@ -45,7 +49,7 @@ def running_shop() -> Iterator[Stack]:
 def _check_durable(url: str) -> None:
     with psycopg.connect(url) as connection:
         for name in ("fsync", "synchronous_commit"):
-            row = connection.execute(f"SHOW {name}").fetchone()  # type: ignore[call-overload]
+            row = connection.execute(f"SHOW {name}").fetchone()
             assert row == ("on",), f"{name} is {row}"
 
 
@@ -136,7 +140,7 @@ class Placing:
                 tasks.append(asyncio.create_task(self._place(stub, number, due)))
             await asyncio.gather(*tasks)
 
-    async def _place(self, stub: OrderServiceStub, number: int, due: float) -> None:
+    async def _place(self, stub: "OrderServiceAsyncStub", number: int, due: float) -> None:
         item = list(_PRICES)[number % len(_PRICES)]
         line = order.OrderLine(item_id=item, quantity=1 + number % 3, price=Money(currency="EUR", minor_units=_PRICES[item]))
         request = order.PlaceOrderRequest(customer_id=str(uuid4()), idempotency_key=str(uuid4()), items=[line])
