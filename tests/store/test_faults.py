@@ -170,6 +170,7 @@ def test_a_deadlock_asks_for_another_run(postgres: Callable[[], Session]) -> Non
                 with postgres().transaction() as tx:
                     tx.sql.execute("SET LOCAL deadlock_timeout = 50")
                     tx.sql.lock([first])
+                    tx.sql.settle()
                     met.wait()
                     tx.sql.lock([second])
             except psycopg.Error as error:

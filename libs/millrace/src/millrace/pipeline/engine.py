@@ -166,6 +166,7 @@ class Engine:
                 in_hand.reset(nothing)
             run.write()
             if not commit:
+                tx.sql.settle()
                 raise _Rehearsal
         return run
 

@@ -108,8 +108,8 @@ class PostgresSession:
         """Commit when the block ends, roll back when it raises. See `Session`."""
         connection = self.connection()
         try:
-            with connection.transaction():
-                yield Transaction.on(PostgresSql(connection))
+            with connection.transaction(), connection.pipeline() as pipeline:
+                yield Transaction.on(PostgresSql(connection, pipeline))
         except psycopg.OperationalError:
             if connection.closed or connection.broken:
                 self.close()

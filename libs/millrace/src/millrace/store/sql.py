@@ -14,6 +14,7 @@ import psycopg
 
 Row = tuple[Any, ...]
 ColumnType = Literal["text", "bigint", "bytea"]
+_WRITE = re.compile(r"\s*(INSERT|UPDATE|DELETE)\b")
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 
 
@@ -30,32 +31,52 @@ class Sql(Protocol):
         """Run one statement that reads the table `rows`, made of `rows` with `columns`. An empty batch runs nothing."""
 
     def lock(self, keys: Sequence[int]) -> None:
-        """Hold the lock of every key (64 bits, signed) until the transaction ends; sorted here, so that nobody deadlocks."""
+        """Hold the lock of every key (64 bits, signed) from before the next statement until the transaction ends.
+
+        Sorted here, so that nobody deadlocks.
+        """
+
+    def settle(self) -> None:
+        """Raise what a statement before this one failed with: without this, such an error may come with a later one, or the end."""
 
 
 class PostgresSql:
-    """`Sql` on a psycopg connection."""
+    """`Sql` on a psycopg connection in pipeline mode: what gives no rows travels with the next statement that does, or with the end.
+
+    So an error of such a statement is raised by a later one, or at the latest where the pipeline ends, inside the transaction.
+    """
 
     for_update = " FOR UPDATE"
 
-    def __init__(self, connection: psycopg.Connection[Row]) -> None:
-        self._cursor = connection.cursor(binary=True)
+    def __init__(self, connection: psycopg.Connection[Row], pipeline: psycopg.Pipeline) -> None:
+        self._connection = connection
+        self._pipeline = pipeline
 
     def execute(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        self._cursor.execute(_for_psycopg(query), parameters or {})
-        return self._cursor.fetchall() if self._cursor.description else []
+        return self._run(query, _for_psycopg(query), parameters or {})
 
     def each(self, query: str, columns: Mapping[str, ColumnType], rows: Sequence[Row]) -> list[Row]:
         if not rows:
             return []
-        self._cursor.execute(_with_unnest(query, tuple(columns.items())), [list(column) for column in zip(*rows, strict=True)])
-        return self._cursor.fetchall() if self._cursor.description else []
+        arrays = [list(column) for column in zip(*rows, strict=True)]
+        return self._run(query, _with_unnest(query, tuple(columns.items())), arrays)
 
     def lock(self, keys: Sequence[int]) -> None:
-        self._cursor.execute(
+        self._connection.cursor(binary=True).execute(
             "SELECT pg_advisory_xact_lock(key) FROM (SELECT unnest(%s::bigint[]) AS key ORDER BY 1) AS sorted",
             [sorted(set(keys))],
         )
+
+    def settle(self) -> None:
+        self._pipeline.sync()
+
+    def _run(self, query: str, statement: bytes, parameters: Mapping[str, Any] | Sequence[Any]) -> list[Row]:
+        cursor = self._connection.cursor(binary=True)
+        cursor.execute(statement, parameters)
+        if _gives_no_rows(query):
+            return []
+        self._pipeline.sync()
+        return cursor.fetchall() if cursor.description else []
 
 
 class SqliteSql:
@@ -81,6 +102,14 @@ class SqliteSql:
 
     def lock(self, keys: Sequence[int]) -> None:
         return None
+
+    def settle(self) -> None:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _gives_no_rows(query: str) -> bool:
+    return _WRITE.match(query) is not None and "RETURNING" not in query
 
 
 @lru_cache(maxsize=1024)
