@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from prometheus_client import REGISTRY
 
 from devkit.outbox import HEADERS, add, read, row, size
 from millrace.observability.health import Health
@@ -16,6 +17,7 @@ from millrace.outbox import dispatch as dispatch_module
 from millrace.outbox.config import RelayConfig
 from millrace.outbox.outbox import OutboxRow
 from millrace.outbox.relay import Relay
+from millrace.pipeline.metrics import PipelineMetrics
 from millrace.store.contract import Store
 from millrace.testing.waiting import eventually
 
@@ -95,6 +97,49 @@ def played(monkeypatch: pytest.MonkeyPatch) -> PlayedProducer:
     producer = PlayedProducer()
     monkeypatch.setattr(dispatch_module, "KafkaProducer", producer)
     return producer
+
+
+def held_back() -> tuple[float | None, float | None]:
+    """Return the refused messages and the held topics that the metrics of the relays here show."""
+    refused, topics = (
+        REGISTRY.get_sample_value(f"millrace_outbox_{name}", {"group": "test"}) for name in ("refused_messages", "held_topics")
+    )
+    return refused, topics
+
+
+def test_metrics_show_refused_messages_and_held_topics_until_they_go_out(
+    store: Store, played: PlayedProducer, new_relay: Callable[..., Relay]
+) -> None:
+    played.answers.update({"small": KafkaError.MSG_SIZE_TOO_LARGE, "forbidden": KafkaError.TOPIC_AUTHORIZATION_FAILED})
+    add(store, row("small", "k", 0), row("small", "k", 1), row("small", None, 2), row("forbidden", "k", 3))
+    relay = new_relay(store, "played:1", sweep_seconds=0.01, held_seconds=0.05, refused_seconds=0.05)
+    eventually(lambda: held_back() == (2, 1), 20, held_back)
+    del played.answers["small"]
+    eventually(lambda: held_back() == (0, 1), 20, held_back)
+    del played.answers["forbidden"]
+    eventually(lambda: held_back() == (0, 0), 20, held_back)
+    played.answers["small"] = KafkaError.MSG_SIZE_TOO_LARGE
+    add(store, row("small", "k", 4))
+    eventually(lambda: held_back() == (1, 0), 20, held_back)
+    relay.stop()
+    assert held_back() == (0, 0)
+
+
+def test_a_refused_message_is_shown_without_a_break_while_it_is_tried_again_and_not_once_it_went_out(
+    store: Store, played: PlayedProducer, new_relay: Callable[..., Relay], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[int] = []
+    monkeypatch.setattr(PipelineMetrics, "held_back", lambda _, refused, topics: shown.append(refused))
+    monkeypatch.setattr(PipelineMetrics, "delivered", lambda _, count: shown.append(-count))
+    played.answers["small"] = KafkaError.MSG_SIZE_TOO_LARGE
+    add(store, *(row("small", f"k{n}", n) for n in range(30)))
+    new_relay(store, "played:1", sweep_seconds=0.01, refused_seconds=0.5, max_batch=10)
+    eventually(lambda: shown.count(30) > 200, 40, lambda: shown)
+    assert set(shown[shown.index(30) :]) == {30}
+    del played.answers["small"]
+    eventually(lambda: shown[-1] == 0, 20, lambda: shown)
+    first = next(at for at, count in enumerate(shown) if count < 0)
+    assert shown[first + 1] == 30 + shown[first]
 
 
 def test_rows_of_a_topic_we_have_no_right_to_hide_no_others_and_go_out_once_it_is_granted(

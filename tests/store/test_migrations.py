@@ -1,15 +1,19 @@
 """Migrations only add, so that the previous version goes on working, and may be applied by several processes at once."""
 
 import re
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
+from yoyo import get_backend, read_migrations
 
 import millrace
+from millrace.store.migrations import LIBRARY
 from millrace.store.open import open_store
 
 _ROOT = Path(__file__).parents[2]
@@ -119,3 +123,31 @@ def test_a_process_killed_while_it_migrated_does_not_keep_others_from_it(url: st
 def test_a_database_without_yoyos_tables_is_away_not_broken_when_it_refuses_connections() -> None:
     with pytest.raises(psycopg.OperationalError):
         open_store("postgresql://nobody@127.0.0.1:1/none").migrate()
+
+
+def test_messages_queued_before_queueing_had_a_time_count_from_the_upgrade(url: str, tmp_path: Path) -> None:
+    dialect = url.partition(":")[0]
+    before = tmp_path / "before"
+    before.mkdir()
+    for file in sorted((LIBRARY / dialect).glob("*.sql"))[:4]:
+        shutil.copy(file, before)
+    backend = get_backend(url.replace("postgresql://", "postgresql+psycopg://"))
+    backend.apply_migrations(read_migrations(str(before)))
+    backend.connection.close()
+    queue = "INSERT INTO outbox (topic, headers, message_id) VALUES ('t', 'h', 'id')"
+    session = open_store(url).session()
+    with session.transaction() as tx:
+        tx.sql.execute(queue)
+    began = time.time()
+    open_store(url).migrate()
+    with session.transaction() as tx:
+        (_, first) = tx.outbox.backlog(10)
+        assert first is not None
+        assert began - 1 <= first / 1e6 <= time.time() + 1
+        if dialect == "postgresql":  # where the previous version goes on beside this one
+            tx.sql.execute("DELETE FROM outbox")
+            tx.sql.execute(queue)
+            (_, later) = tx.outbox.backlog(10)
+            assert later is not None
+            assert later >= first
+    session.close()

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from millrace.errors import TransientError
 from millrace.partitioner import partition_for
@@ -38,6 +39,11 @@ def parked(world: Any) -> int:
     return len(world.parked())
 
 
+def crowded(running: Any) -> float | None:
+    """Return how many partitions the metrics show as not read for a key of theirs."""
+    return REGISTRY.get_sample_value("millrace_crowded_partitions", {"group": running.group})
+
+
 def keys_by_partition(running: Any) -> tuple[str, str]:
     """Return a key of each of the two partitions."""
     found: dict[int, str] = {}
@@ -59,9 +65,11 @@ def test_a_key_with_too_much_parked_stops_its_own_partition_only(
     running.send(*(flowing := [world.message(good) for _ in range(20)]))
     running.has(flowing, good)
     assert parked(world) == 12
+    assert crowded(running) == 1
     mend()
     running.has([*failing, *held], bad)
     assert parked(world) == 0
+    eventually(lambda: crowded(running) == 0, 20, lambda: crowded(running))
 
 
 def test_too_much_parked_in_all_stops_every_partition(

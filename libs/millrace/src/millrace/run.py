@@ -23,6 +23,7 @@ from millrace.kafka.config import KafkaConfig
 from millrace.observability.health import Health
 from millrace.outbox.config import RelayConfig
 from millrace.outbox.relay import Relay
+from millrace.pipeline.backlog import Backlog
 from millrace.pipeline.commands import CommandThread
 from millrace.pipeline.consumer import ConsumerConfig, PipelineConsumer
 from millrace.pipeline.engine import Engine
@@ -129,6 +130,8 @@ async def _work(service: Service, waiting: "asyncio.Future[object]") -> None:
     consumer = PipelineConsumer(service.consumer, service.kafka, service.engine, service.store, service.health)
     reactors = Reactors(service.reactors, service.engine, service.commands)
     service.engine.listen(lambda committed: relay.wake() if committed.published else None)
+    service.commands.every_second(Backlog(service.engine))
+    service.engine.metrics.parked_limit(service.consumer.max_parked)
     service.commands.start()
     reactors.start()
     relay.start()

@@ -71,11 +71,14 @@ class Dispatch:
         if self._producer.broken:
             self._renew_producer()
         moved = self._remove_delivered(session) or self._holds.refused > refused or bool(self._holds.topics - held)
+        self._metrics.held_back(self._holds.blocking, len(self._holds.topics))
         return (some and moved) or bool(self._under_way)
 
     def drain(self) -> bool:
         """Wait for what is under way, as long as the broker may take; return whether nothing is left."""
-        return self._producer.flush(self._grace_seconds) == 0
+        left = self._producer.flush(self._grace_seconds)
+        self._metrics.held_back(0, 0)  # from now on it is another relay that holds them back
+        return left == 0
 
     def probe(self) -> None:
         """Ask the broker whether it is there, now and then, when no message tells."""
@@ -198,6 +201,7 @@ class Dispatch:
         if delivered:
             with session.transaction() as tx:
                 tx.outbox.delivered(delivered, micros(self._clock()))
+            self._holds.gone(row.id for row in delivered)
             self._metrics.delivered(len(delivered))
             self._health.report("kafka", True)
             self.answered = True

@@ -5,7 +5,7 @@ A refused message that has a key blocks that key. Used by the relay's thread alo
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 from millrace.outbox.config import RelayConfig
@@ -21,6 +21,7 @@ class Holds:
         self._config = config
         self._topics: dict[str, float] = {}
         self._refused: dict[int, Lane] = {}
+        self._tried_again: set[int] = set()
         self._next_try = 0.0
 
     @property
@@ -32,6 +33,11 @@ class Holds:
     def refused(self) -> int:
         """How many messages are refused."""
         return len(self._refused)
+
+    @property
+    def blocking(self) -> int:
+        """How many messages are refused, or were and have not gone out since they are tried again."""
+        return len(self._tried_again | self._refused.keys())
 
     @property
     def lanes(self) -> set[Lane]:
@@ -70,9 +76,16 @@ class Holds:
     def try_refused(self) -> None:
         """Forget the refusals, every `refused_seconds`: a limit may have been raised."""
         if time.monotonic() >= self._next_try:
+            refused = set(self._refused)
             self.forget_refused()
+            self._tried_again = refused
 
     def forget_refused(self) -> None:
         """Forget the refusals."""
         self._next_try = time.monotonic() + self._config.refused_seconds
         self._refused.clear()
+        self._tried_again.clear()
+
+    def gone(self, ids: Iterable[int]) -> None:
+        """Take note that messages have gone out."""
+        self._tried_again.difference_update(ids)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from millrace.clock import micros, utc_now
 from millrace.store.sql import ColumnType, Sql
 
 _COLUMNS: Mapping[str, ColumnType] = {
@@ -63,12 +64,13 @@ class Outbox:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    def add(self, rows: Sequence[OutboxRow]) -> None:
-        """Queue messages in order."""
+    def add(self, rows: Sequence[OutboxRow], now: int | None = None) -> None:
+        """Queue messages in order, as of `now` (microseconds), or else of the present."""
+        queued_at = micros(utc_now()) if now is None else now
         self._sql.each(
-            f"INSERT INTO outbox ({_NAMES}) SELECT {_NAMES} FROM rows",
-            _COLUMNS,
-            [(row.topic, row.key, row.payload, row.headers, row.message_id) for row in rows],
+            f"INSERT INTO outbox ({_NAMES}, queued_at) SELECT {_NAMES}, queued_at FROM rows",
+            {**_COLUMNS, "queued_at": "bigint"},
+            [(row.topic, row.key, row.payload, row.headers, row.message_id, queued_at) for row in rows],
         )
 
     def head(self, limit: int, left_out: LeftOut | None = None) -> list[OutboxRow]:
@@ -97,3 +99,11 @@ class Outbox:
     def size(self) -> int:
         """Return how many messages wait."""
         return int(self._sql.execute("SELECT count(*) FROM outbox")[0][0])
+
+    def backlog(self, most: int) -> tuple[int, int | None]:
+        """Return how many messages wait, counted up to `most`, and since when (microseconds) the longest of those does."""
+        count, since = self._sql.execute(
+            "SELECT count(*), min(queued_at) FROM (SELECT queued_at FROM outbox ORDER BY id LIMIT :most) AS oldest",
+            {"most": most},
+        )[0]
+        return int(count), since

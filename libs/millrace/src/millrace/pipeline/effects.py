@@ -79,3 +79,10 @@ class Effects:
             "DELETE FROM effect WHERE id IN (SELECT id FROM rows) RETURNING id", {"id": "text"}, [(effect,) for effect in ids]
         )
         return {row[0] for row in found}
+
+    def count(self, group: str, most: int) -> int:
+        """Return how many effects of a group are pending, counted up to `most`."""
+        found = self._sql.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM effect WHERE grp = :grp LIMIT :most) AS pending", {"grp": group, "most": most}
+        )
+        return int(found[0][0])

@@ -136,7 +136,7 @@ class Stage:
         if self.changes:
             for projection in projections:
                 self._show(projection, tx.sql)
-        tx.outbox.add(self.outbox)
+        tx.outbox.add(self.outbox, micros(self.now))
         tx.timers.cancel(self.cancelled)
         tx.timers.start(group, list(self.timers.values()))
         tx.effects.add(group, self.effects, leased_until)

@@ -55,7 +55,7 @@ class DueWork:
             self.parked = tx.parked.count(group)
             crowding = tx.parked.crowding(group, self._crowd) if self.parked >= self._crowd else []
         self.crowded = frozenset((record.topic, record.partition) for record in map(unpack_record, crowding))
-        self._engine.metrics.parked(self.parked)
+        self._engine.metrics.parked(self.parked, len(self.crowded))
         if timers and self._reply_topics:
             horizon = self._horizon(assignment, now)
             timers = [timer for timer in timers if timer.due_at is not None and timer.due_at <= horizon]

@@ -70,6 +70,15 @@ class QueueConformance:
         rest = [r.lane for r in tx.outbox.head(180, left_out)]
         assert {lane: rest.count(lane) for lane in rest} == {("b", b"l"): 20, ("b", None): 19, ("c", b"k"): 20, ("c", None): 20}
 
+    def test_the_outbox_knows_how_much_waits_and_since_when(self, tx: Transaction) -> None:
+        assert tx.outbox.backlog(10) == (0, None)
+        tx.outbox.add([row(1)], 1000)
+        tx.outbox.add([row(2), row(3)], 2000)
+        assert tx.outbox.backlog(10) == (3, 1000)
+        assert tx.outbox.backlog(2) == (2, 1000)
+        tx.outbox.delivered(tx.outbox.head(1), 1)
+        assert tx.outbox.backlog(10) == (2, 2000)
+
     def test_a_delivered_message_leaves_the_outbox_and_no_other(self, tx: Transaction) -> None:
         tx.outbox.add([row(1), row(2), row(3)])
         tx.outbox.delivered([tx.outbox.head(3)[1]], 1)
@@ -285,6 +294,14 @@ class QueueConformance:
         tx.effects.add(GROUP, [effect("a", key="second")], 0)
         assert tx.effects.lease(GROUP, 9, 30, 10) == []
         assert [e.key for e in tx.effects.lease(GROUP, 10, 30, 10)] == ["first"]
+
+    def test_pending_effects_are_counted_for_their_group_up_to_a_most(self, tx: Transaction) -> None:
+        tx.effects.add(GROUP, [effect(f"e{number}") for number in range(3)], 1)
+        tx.effects.add("other group", [effect("other")], 1)
+        assert tx.effects.count(GROUP, 10) == 3
+        assert tx.effects.count(GROUP, 2) == 2
+        tx.effects.done(["e1"])
+        assert tx.effects.count(GROUP, 10) == 2
 
     def test_an_effect_is_done_once(self, tx: Transaction) -> None:
         tx.effects.add(GROUP, [effect("a"), effect("b")], 0)

@@ -1,0 +1,3 @@
+ALTER TABLE outbox ADD COLUMN queued_at INTEGER NOT NULL DEFAULT 0;
+
+UPDATE outbox SET queued_at = CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER);
