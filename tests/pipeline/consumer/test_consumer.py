@@ -58,6 +58,19 @@ def test_records_kafka_delivers_again_change_nothing(running: Any) -> None:
     running.has([*messages, last], "a")
 
 
+def test_messages_that_trickle_in_are_handled_together(running: Any) -> None:
+    messages = [running.world.message("a") for _ in range(12)]
+    consumer, batches = running.consumer(pace_seconds=3.0), []
+    consumer._engine.listen(batches.append)
+    running.send(messages[0])
+    running.has(messages[:1], "a")
+    for message in messages[1:]:
+        running.send(message)
+    running.has(messages, "a")
+    assert sum(batch.published for batch in batches) == 12
+    assert len(batches) <= 4
+
+
 def test_two_consumers_share_the_partitions_and_one_takes_over_from_the_other(
     start: Callable[..., Any], postgres_url: Callable[[], str]
 ) -> None:

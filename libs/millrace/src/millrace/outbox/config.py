@@ -7,12 +7,14 @@ from dataclasses import dataclass
 class RelayConfig:
     """How often the relay looks without being woken, how much it takes at a time, and how long it leaves alone what does not go out.
 
+    Woken often, it begins a round `pace_seconds` after the one before at the earliest: rows that trickle in go out together.
     A round waits `round_seconds` for its reports; what takes longer (a partition without a leader) goes on meanwhile, and holds up its own
     keys only. Messages refused for good are tried again every `refused_seconds`: a limit may be raised. A topic that takes no messages is
     asked for again every `held_seconds`; so is one of whose keys more are refused than `max_refused` of all topics together.
     """
 
     sweep_seconds: float = 1.0
+    pace_seconds: float = 0.03
     max_batch: int = 1000
     round_seconds: float = 0.2
     refused_seconds: float = 60.0

@@ -96,8 +96,11 @@ class Relay:
         if not lease.predecessor_left_cleanly and self._stopping.wait(self._grace_seconds):
             return False
         self._dispatch.begin()
+        next_round = 0.0
         try:
             while not self._stopping.is_set():
+                self._stopping.wait(next_round - time.monotonic())
+                next_round = time.monotonic() + self._config.pace_seconds
                 self._wake.clear()
                 if not self._dispatch.round(lease.session):
                     self._dispatch.probe()

@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 class ConsumerConfig:
     """What one service reads. `reply_topics` are those whose messages can make a timer superfluous.
 
+    A batch begins `pace_seconds` after the one before at the earliest: messages that trickle in are handled together, as a batch costs
+    more than a message. The first after a pause does not wait.
+
     With `max_parked` messages parked nothing more is read until some are released, and with `max_parked_per_key` of one key nothing of the
     partitions it comes from: failing messages must not fill the database.
     """
@@ -46,6 +49,7 @@ class ConsumerConfig:
     reply_topics: Sequence[str] = ()
     max_batch: int = 500
     poll_seconds: float = 0.1
+    pace_seconds: float = 0.05
     sweep_seconds: float = 0.25
     commit_seconds: float = 1.0
     away_seconds: float = 0.2
@@ -72,7 +76,7 @@ class PipelineConsumer:
         self._ends_seen: list[tuple[TopicPart, int]] = []
         self._flow = Flow()
         self._thread = threading.Thread(target=self._run, name="consumer")
-        self._next_sweep = self._next_commit = self._next_claim = 0.0
+        self._next_sweep = self._next_commit = self._next_claim = self._next_batch = 0.0
         self._uncommitted = False
 
     def start(self) -> None:
@@ -133,6 +137,8 @@ class PipelineConsumer:
         first = consumer.poll(self._config.poll_seconds)
         if first is None:
             return []
+        self._stopping.wait(self._next_batch - time.monotonic())
+        self._next_batch = time.monotonic() + self._config.pace_seconds
         more = consumer.consume(self._config.max_batch - 1, 0)
         records = [record for message in (first, *more) if (record := self._record(message)) is not None]
         if records:
