@@ -7,7 +7,7 @@ all events; a round counts from its first event in hand to its last commit. Figu
 
 import argparse
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from threading import Event
 from time import perf_counter
@@ -143,6 +143,14 @@ class Timed:
     def nack(self, records: Sequence[Record], *, delay_seconds: float = 0.0) -> None:
         """Nothing fails here."""
         raise AssertionError(f"{len(records)} records failed")
+
+    def keep_alive(self) -> None:
+        """Pass on."""
+        self._subscription.keep_alive()
+
+    def before_revoke(self, finish: Callable[[float], None]) -> None:
+        """Pass on."""
+        self._subscription.before_revoke(finish)
 
     def close(self) -> None:
         """Pass on."""

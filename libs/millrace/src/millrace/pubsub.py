@@ -3,7 +3,7 @@
 Batches, not single messages, cross this border: a hop per message would cost more than the work.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -63,6 +63,19 @@ class Subscription(Protocol):
         """Give records back: each of their partitions is delivered again from the first of them on, after `delay_seconds`.
 
         Other partitions flow on meanwhile.
+        """
+
+    def keep_alive(self) -> None:
+        """Stay in the group while records are in hand and nothing is received: to be called several times a second. Returns at once.
+
+        Partitions may come and go meanwhile. Records stay where they are until the next `receive`.
+        """
+
+    def before_revoke(self, finish: Callable[[float], None]) -> None:
+        """Have `finish(seconds)` called before partitions go to another member; what it acknowledges counts.
+
+        It is called from within `receive`, `keep_alive` and `close`, and is to return within so many seconds. Partitions that are lost,
+        or that a broker takes without asking, go without it.
         """
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Runs plain handlers: from a subscription through middleware to a publisher, each handler on a thread of its own.
+"""Runs plain handlers: from a subscription through middleware to a publisher, each with threads of its own.
 
 For handlers without a stored state; those with one run on `millrace.pipeline`. Built by a program's bootstrap. It is told brokers
 as Publisher and Subscriber and knows nothing of Kafka.
@@ -34,13 +34,15 @@ class Source:
 class RouterSettings:
     """How handlers are run.
 
-    `max_records` bounds a batch, and so how long a handler may hold its partitions: keep max_records times the slowest message under
-    the consumer's max.poll.interval (5 minutes). A message that failed comes again after `backoff_seconds`, doubled each time up to
+    `max_records` bounds a batch. One that is not done after `patience_seconds` ends behind the message in hand: what is done is
+    acknowledged, the rest comes again at once, and batches get smaller. A message may take as long as it likes: its partitions pause
+    meanwhile, and the member stays in the group. A message that failed comes again after `backoff_seconds`, doubled each time up to
     `max_backoff_seconds`. `dead_letters` takes records that are no valid messages; without it they fail like any other.
     """
 
     max_records: int = 500
     poll_seconds: float = 0.2
+    patience_seconds: float = 1.0
     backoff_seconds: float = 0.1
     max_backoff_seconds: float = 30.0
     dead_letters: Publisher | None = None
@@ -73,6 +75,7 @@ class Router:
         settings = WorkerSettings(
             max_records=self._settings.max_records,
             poll_seconds=self._settings.poll_seconds,
+            patience_seconds=self._settings.patience_seconds,
             backoff=Backoff(self._settings.backoff_seconds, self._settings.max_backoff_seconds),
             dead_letters=self._settings.dead_letters,
         )

@@ -1,24 +1,24 @@
-"""One handler's thread: receive a batch, handle each message, publish what came of it, acknowledge.
+"""One handler's subscription, kept alive on a thread of its own: receive a batch, have it handled, acknowledge what is done.
 
-Started and stopped by the Router. All calls of the subscription come from this thread.
+Started and stopped by the Router. All calls of the subscription come from this thread, and the handler runs on another: however long a
+message takes, the member stays in its group.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event, Thread
+from time import monotonic
 
-from millrace.dead_letters import dead_letter
-from millrace.envelope import decode
-from millrace.errors import TransientError, Undecodable
-from millrace.handling import Delivery, HandlerFunc, current_delivery
+from millrace.errors import TransientError
+from millrace.handler_thread import HandlerThread, Outcome, Place
+from millrace.handling import HandlerFunc
 from millrace.message import Record
-from millrace.observability.in_hand import in_hand
-from millrace.pubsub import Outgoing, Publisher, Subscription
+from millrace.pubsub import Publisher, Subscription
 
 log = logging.getLogger(__name__)
 
-Place = tuple[str, int]
+_KEEP_ALIVE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class WorkerSettings:
 
     max_records: int
     poll_seconds: float
+    patience_seconds: float
     backoff: Backoff
     dead_letters: Publisher | None
 
@@ -57,12 +58,12 @@ class Worker:
         self.name = name
         self.fault: Exception | None = None
         self._subscribe = subscribe
-        self._handler = handler
-        self._publisher = publisher
+        self._handling = HandlerThread(name, handler, publisher, settings.dead_letters)
         self._settings = settings
+        self._batch_size = settings.max_records
         self._failures: dict[Place, int] = {}
         self._stopping = Event()
-        self._thread = Thread(target=self._run, name=f"handler-{name}", daemon=True)
+        self._thread = Thread(target=self._run, name=f"subscription-{name}", daemon=True)
 
     def start(self) -> None:
         """Start the thread, unless it was started before."""
@@ -76,6 +77,7 @@ class Worker:
     def ask_to_stop(self) -> None:
         """Have it end after the message in hand."""
         self._stopping.set()
+        self._handling.interrupt()
 
     def join(self, timeout_seconds: float | None) -> bool:
         """Wait for the end of the thread; return False if `timeout_seconds` passed first."""
@@ -86,10 +88,13 @@ class Worker:
     def _run(self) -> None:
         try:
             subscription = self._subscribe()
+            self._handling.start()
             try:
+                subscription.before_revoke(lambda seconds: self._finish(subscription, seconds))
                 while not self._stopping.is_set():
                     self._round(subscription)
             finally:
+                self._handling.end()
                 subscription.close()
         except Exception as fault:
             self.fault = fault
@@ -97,71 +102,49 @@ class Worker:
 
     def _round(self, subscription: Subscription) -> None:
         try:
-            records = subscription.receive(self._settings.max_records, self._settings.poll_seconds)
+            records = subscription.receive(self._batch_size, self._settings.poll_seconds)
         except TransientError as away:
             log.warning("nothing received", extra={"handler": self.name, "reason": str(away)})
             self._stopping.wait(self._settings.backoff.first_seconds)
             return
         if not records:
             return
-        done, failed, outputs = self._handle(records)
-        if outputs:
-            try:
-                self._publish(outputs)
-            except Exception as refused:  # noqa: BLE001 - whatever the publisher raises, nothing of this batch may be acknowledged
-                log.error("outputs not published", extra={"handler": self.name, "reason": str(refused)})
-                self._give_back(subscription, [*done, *failed])
-                return
-        subscription.ack(done)
+        began = monotonic()
+        outcome = self._handled(subscription, records)
+        self._fit_batch(len(records) - len(outcome.left), monotonic() - began)
+        subscription.ack(outcome.done)
         if self._failures:
-            for record in done:
+            for record in outcome.done:
                 self._failures.pop((record.topic, record.partition), None)
-        if failed:
-            self._give_back(subscription, failed)
+        if outcome.failed:
+            self._give_back(subscription, outcome.failed)
+        if outcome.left:
+            subscription.nack(outcome.left)
 
-    def _handle(self, records: Sequence[Record]) -> tuple[list[Record], list[Record], list[Outgoing]]:
-        """Return the records that are done, the first that failed of each partition, and the outputs of those that are done."""
-        done: list[Record] = []
-        failed: dict[Place, Record] = {}
-        outputs: list[Outgoing] = []
-        delivery = Delivery(self.name, records[0])
-        token, subject = current_delivery.set(delivery), in_hand.set(delivery)
-        handler, stopping = self._handler, self._stopping
-        for record in records:
-            if stopping.is_set():
-                break
-            if failed and (record.topic, record.partition) in failed:
-                continue
-            delivery.record = record
-            delivery.attempts = 1
-            try:
-                outputs.extend(handler(decode(record)))
-            except Exception as error:
-                if not self._buried(record, error):
-                    log.error("message failed", extra=_where(self.name, record, error), exc_info=error)
-                    failed[record.topic, record.partition] = record
-                    continue
-            done.append(record)
-        current_delivery.reset(token)
-        in_hand.reset(subject)
-        return done, list(failed.values()), outputs
+    def _handled(self, subscription: Subscription, records: Sequence[Record]) -> Outcome:
+        """Have records handled. Past the patience the rest is left for the next round, and the message in hand is waited for."""
+        self._handling.begin(records)
+        if self._stopping.is_set():
+            self._handling.interrupt()
+        outcome = self._handling.outcome(self._settings.patience_seconds)
+        if outcome is None:
+            self._handling.interrupt()
+        while outcome is None:
+            subscription.keep_alive()
+            outcome = self._handling.outcome(_KEEP_ALIVE_SECONDS)
+        return outcome
 
-    def _publish(self, outputs: Sequence[Outgoing]) -> None:
-        if self._publisher is None:
-            raise TypeError(f"handler {self.name} returned messages, and was given no publisher")
-        self._publisher.publish(outputs)
+    def _finish(self, subscription: Subscription, seconds: float) -> None:
+        """Wait for the message in hand before partitions go to another member, if `seconds` are enough."""
+        if self._handling.busy:
+            outcome = self._handling.outcome(seconds)
+            if outcome is not None:
+                subscription.ack(outcome.done)
 
-    def _buried(self, record: Record, error: Exception) -> bool:
-        """Publish a record that is no valid message to its dead letter topic; return False for other errors, or if that failed."""
-        if not isinstance(error, Undecodable) or self._settings.dead_letters is None:
-            return False
-        try:
-            self._settings.dead_letters.publish([dead_letter(record, error, handler=self.name, attempts=1)])
-        except Exception as refused:  # noqa: BLE001 - then the record stays where it is and comes again
-            log.error("dead letter not published", extra=_where(self.name, record, refused))
-            return False
-        log.warning("undecodable record dead-lettered", extra=_where(self.name, record, error))
-        return True
+    def _fit_batch(self, handled: int, seconds: float) -> None:
+        """Size the next batch to take half the patience: whatever is paused and given back is fetched anew."""
+        fitting = int(handled / max(seconds, 1e-6) * self._settings.patience_seconds / 2)
+        self._batch_size = max(1, min(self._settings.max_records, fitting))
 
     def _give_back(self, subscription: Subscription, records: Sequence[Record]) -> None:
         by_place: dict[Place, list[Record]] = {}
@@ -170,13 +153,3 @@ class Worker:
         for place, held in by_place.items():
             self._failures[place] = self._failures.get(place, 0) + 1
             subscription.nack(held, delay_seconds=self._settings.backoff.delay_seconds(self._failures[place]))
-
-
-def _where(handler: str, record: Record, error: Exception) -> dict[str, str | int]:
-    return {
-        "handler": handler,
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "reason": str(error),
-    }

@@ -25,7 +25,8 @@ class KafkaConfig:
 
     `bootstrap` is `host:port[,host:port...]`; the files are PEM. `message_timeout_seconds` bounds how long a message that was
     handed to the client may still be delivered, and so how long an outbox relay waits before it takes over from another.
-    `session_timeout_seconds` is how long a consumer that was killed is waited for before others get its partitions.
+    `session_timeout_seconds` is how long a consumer that was killed is waited for before others get its partitions,
+    `max_poll_interval_seconds` one whose thread hangs; half of it is what a message in hand has before its partition moves.
     """
 
     bootstrap: str
@@ -39,6 +40,7 @@ class KafkaConfig:
     sasl_password: str = field(default="", repr=False)
     message_timeout_seconds: float = 5.0
     session_timeout_seconds: float = 6.0
+    max_poll_interval_seconds: float = 300.0
 
     def __post_init__(self) -> None:
         violations = [*self._address_faults(), *self._file_faults(), *self._sasl_faults()]
@@ -81,6 +83,7 @@ class KafkaConfig:
         return self.client_settings() | {
             "group.id": group,
             "session.timeout.ms": round(self.session_timeout_seconds * 1000),
+            "max.poll.interval.ms": round(self.max_poll_interval_seconds * 1000),
             "heartbeat.interval.ms": round(min(self.session_timeout_seconds / 3, 1.0) * 1000),
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -105,6 +108,8 @@ class KafkaConfig:
             faults.append(FieldViolation("message_timeout_seconds", "must be above 0"))
         if self.session_timeout_seconds < 1:
             faults.append(FieldViolation("session_timeout_seconds", "must be at least 1"))
+        if self.max_poll_interval_seconds < self.session_timeout_seconds:
+            faults.append(FieldViolation("max_poll_interval_seconds", "must not be below session_timeout_seconds"))
         return faults
 
     def _file_faults(self) -> list[FieldViolation]:

@@ -15,6 +15,7 @@ from millrace.errors import MillraceError, Unavailable
 from millrace.kafka.closing import leave
 from millrace.kafka.config import KafkaConfig
 from millrace.kafka.connection import ConnectionLog
+from millrace.kafka.pauses import Pauses
 from millrace.kafka.records import record_of
 from millrace.message import Record
 from millrace.progress import Progress
@@ -49,11 +50,13 @@ class KafkaSubscription:
         self._probe_at = 0.0
         self._surfacing: MillraceError | None = None
         self._progress: dict[Place, Progress] = {}
-        self._resume_at: dict[Place, float] = {}
+        self._finish: Callable[[float], None] = _wait_for_nothing
+        self._finish_seconds = config.max_poll_interval_seconds / 2
         self._closed = False
         self._connection = ConnectionLog()
         callbacks = {"error_cb": self._error, "on_commit": self._committed}
         self._consumer = Consumer({**config.consumer_settings(group), **callbacks}, logger=self._connection)
+        self._pauses = Pauses(self._consumer)
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def receive(self, max_records: int, timeout_seconds: float) -> Sequence[Record]:
@@ -61,9 +64,7 @@ class KafkaSubscription:
         if self._surfacing is not None:
             surfaced, self._surfacing = self._surfacing, None
             raise surfaced
-        if self._resume_at:
-            timeout_seconds = min(timeout_seconds, self._resume_due())
-        first = self._consumer.poll(timeout_seconds)
+        first = self._consumer.poll(min(timeout_seconds, self._pauses.resume_due()))
         if first is None:
             if not self._healthy:
                 self._probe()
@@ -107,24 +108,25 @@ class KafkaSubscription:
             if progress is None or not progress.back_to(record):
                 continue
             if delay_seconds > 0:
-                self._consumer.pause([TopicPartition(*place)])
-                self._resume_at[place] = monotonic() + delay_seconds
+                self._pauses.rest(place, delay_seconds)
             self._consumer.seek(TopicPartition(*place, record.offset))
+
+    def keep_alive(self) -> None:
+        """Stay in the group, every partition paused until the next `receive`. Returns at once."""
+        self._pauses.hold()
+        message = self._consumer.poll(0)
+        if message is not None and (error := message.error()) is not None:
+            self._judge(error)  # nothing else comes from paused partitions
+
+    def before_revoke(self, finish: Callable[[float], None]) -> None:
+        """Have `finish(seconds)` called before partitions go to another member; what it acknowledges counts."""
+        self._finish = finish
 
     def close(self) -> None:
         """Commit what is done, then leave the group, without waiting for a broker that is away. Calling it twice does nothing."""
         if not self._closed:
             self._closed = True
             leave(self._consumer, lambda: self._commit(self._progress, wait=True))
-
-    def _resume_due(self) -> float:
-        """Resume the partitions whose delay is over; return the seconds until the next one is due."""
-        now = monotonic()
-        due = [place for place, at in self._resume_at.items() if at <= now]
-        for place in due:
-            del self._resume_at[place]
-        self._consumer.resume([TopicPartition(*place) for place in due])
-        return max(0.0, min(self._resume_at.values(), default=now + 3600.0) - now)
 
     def _commit(self, places: Iterable[Place], *, wait: bool) -> None:
         offsets = []
@@ -150,8 +152,12 @@ class KafkaSubscription:
     def _assigned(self, consumer: Any, partitions: Sequence[TopicPartition]) -> None:
         for partition in partitions:
             self._progress[partition.topic, partition.partition] = Progress()
+        if self._pauses.holding:
+            consumer.incremental_assign(partitions)
+            consumer.pause(partitions)
 
     def _revoked(self, consumer: Any, partitions: Sequence[TopicPartition]) -> None:
+        self._finish(self._finish_seconds)
         self._commit([p for p in _places(partitions) if p in self._progress], wait=True)
         self._lost(consumer, partitions)
 
@@ -159,7 +165,7 @@ class KafkaSubscription:
         """Forget partitions without a commit: another member may already be past these offsets."""
         for place in _places(partitions):
             self._progress.pop(place, None)
-            self._resume_at.pop(place, None)
+            self._pauses.forget(place)
 
     def _judge(self, error: KafkaError) -> None:
         """Keep what the caller must know for the next `receive`, behind the records in hand; report the rest as health and carry on."""
@@ -197,3 +203,7 @@ def _places(partitions: Iterable[TopicPartition]) -> list[Place]:
 
 def _ignore(ok: bool, reason: str) -> None:
     """Health nobody listens to."""
+
+
+def _wait_for_nothing(seconds: float) -> None:
+    """Nobody asked to finish anything."""

@@ -1,6 +1,6 @@
 """Subscriber to the broker in memory, with positions, gaps and redelivery as over Kafka."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import monotonic
 
@@ -81,6 +81,12 @@ class MemorySubscription:
                 if lane is not None and lane.progress.back_to(record):
                     lane.position = record.offset
                     lane.rests_until = monotonic() + delay_seconds
+
+    def keep_alive(self) -> None:
+        """Do nothing: a member stays until it leaves."""
+
+    def before_revoke(self, finish: Callable[[float], None]) -> None:
+        """Do nothing: this broker takes partitions without asking."""
 
     def close(self) -> None:
         """Leave the group. Calling it twice does nothing."""

@@ -225,6 +225,15 @@ class PubSubConformance:
             subscription.nack(fresh)
             assert payloads(collect(subscription, 5)) == list(range(5))
 
+    def test_a_member_that_only_stays_alive_takes_nothing(self, pubsub: PubSub, new_topic: NewTopic) -> None:
+        topic = new_topic(partitions=2)
+        pubsub.publisher.publish(to(topic, messages(50, keys=16)))
+        with self.member(pubsub, topic) as subscription:
+            quiet_until = monotonic() + 4 * _QUIET_SECONDS  # time enough to join, and to be given partitions
+            while monotonic() < quiet_until:
+                subscription.keep_alive()
+            assert sorted(payloads(collect(subscription, 50))) == list(range(50))
+
     def test_topics_do_not_mix(self, pubsub: PubSub, new_topic: NewTopic) -> None:
         one, other = new_topic(), new_topic()
         pubsub.publisher.publish([Outgoing(one if n % 2 else other, message) for n, message in enumerate(messages(20))])
