@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry
 
-from millrace.errors import MillraceError, PermanentError, TransientError
+from millrace.errors import MillraceError, PermanentError, Postponed, TransientError
 from millrace.handling import Delivery, HandlerFunc, current_delivery
 from millrace.memory import MemoryBroker, MemoryPublisher
 from millrace.message import CAUSATION_ID, CORRELATION_ID, TRACEPARENT, TRACESTATE, Message, Record
@@ -194,6 +194,26 @@ def traced(traceparent: str | None, **more: str) -> tuple[dict[str, str], Sequen
     carried = more if traceparent is None else {TRACEPARENT: traceparent, **more}
     result = headers(Tracing(provider)(answer), Message(type="test.v1.In", payload=b"in", key="k", headers=carried))
     return result, exporter.get_finished_spans()
+
+
+def test_a_postponed_message_passes_all_as_if_it_had_not_come(delivery: Delivery, caplog: pytest.LogCaptureFixture) -> None:
+    registry, broker = CollectorRegistry(), MemoryBroker()
+    handler: HandlerFunc = Failing(Postponed(3.0))
+    for wrap in (
+        correlation,
+        QUICK,
+        recoverer,
+        DeadLetter(MemoryPublisher(broker)),
+        log_messages,
+        HandlerMetrics(registry).of("h"),
+    ):
+        handler = wrap(handler)
+    with pytest.raises(Postponed):
+        handler(INPUT)
+    assert (delivery.attempts, list(broker.records("topic-1.dlt")), caplog.records) == (1, [], [])
+    assert not [
+        sample for metric in registry.collect() for sample in metric.samples if sample.name.endswith("_total") and sample.value
+    ]
 
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

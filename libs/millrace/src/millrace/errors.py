@@ -15,6 +15,7 @@
     │   ├── AlreadyExists       the same id with other content
     │   ├── Refused             a business rule says no
     │   └── ProjectionFailed    a read model cannot show what was decided
+    ├── Postponed               not now: a plain handler's message comes again after a time, and nothing failed
     ├── VersionConflict         another writer was first; the batch is run again
     └── PositionLost            this worker no longer owns a partition; its batch is dropped
 
@@ -95,6 +96,14 @@ class Refused(PermanentError):
 
 class ProjectionFailed(PermanentError):
     """A read model cannot show what was decided. It names no message: the pipeline finds the one at fault."""
+
+
+class Postponed(MillraceError):
+    """A message cannot be handled now. It counts as neither done nor failed: its partition rests for `seconds`, then it comes again."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"not before {seconds:.3f} s")
 
 
 class VersionConflict(MillraceError):

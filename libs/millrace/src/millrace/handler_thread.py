@@ -12,7 +12,7 @@ from threading import Event, Thread
 
 from millrace.dead_letters import dead_letter
 from millrace.envelope import decode
-from millrace.errors import MillraceError, Undecodable
+from millrace.errors import MillraceError, Postponed, Undecodable
 from millrace.handling import Delivery, HandlerFunc, current_delivery
 from millrace.message import Record
 from millrace.observability.in_hand import in_hand
@@ -25,13 +25,15 @@ Place = tuple[str, int]
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of records: `done` once their outputs are published, the first that `failed` of each partition, and those `left`.
+    """What became of records: `done` once their outputs are published, the first that `failed` or was `postponed`, by so many seconds, of
+    each partition, and those `left`.
 
-    What stands behind a failed record in its partition is in none of the three.
+    What stands behind a failed or postponed record in its partition is in none of them.
     """
 
     done: list[Record] = field(default_factory=list)
     failed: list[Record] = field(default_factory=list)
+    postponed: list[tuple[Record, float]] = field(default_factory=list)
     left: list[Record] = field(default_factory=list)
 
 
@@ -98,37 +100,42 @@ class HandlerThread:
                 self._publish(outputs)
             except Exception as refused:  # noqa: BLE001 - whatever the publisher raises, nothing of this batch may be acknowledged
                 log.error("outputs not published", extra={"handler": self._name, "reason": str(refused)})
-                return Outcome(failed=[*outcome.done, *outcome.failed], left=outcome.left)
+                return Outcome(failed=[*outcome.done, *outcome.failed], postponed=outcome.postponed, left=outcome.left)
         return outcome
 
     def _handle(self, records: Sequence[Record]) -> tuple[Outcome, list[Outgoing]]:
         """Return what became of the records, and the outputs of those that are done."""
-        done: list[Record] = []
-        failed: dict[Place, Record] = {}
-        left: list[Record] = []
+        outcome = Outcome()
+        done = outcome.done
+        held: set[Place] = set()
         outputs: list[Outgoing] = []
-        delivery = Delivery(self._name, records[0])
+        delivery = Delivery(self._name, records[0], self._interrupted)
         token, subject = current_delivery.set(delivery), in_hand.set(delivery)
         handler, interrupted = self._handler, self._interrupted.is_set
         for number, record in enumerate(records):
             if interrupted():
-                left = [record for record in records[number:] if (record.topic, record.partition) not in failed]
+                outcome.left = [record for record in records[number:] if (record.topic, record.partition) not in held]
                 break
-            if failed and (record.topic, record.partition) in failed:
+            if held and (record.topic, record.partition) in held:
                 continue
             delivery.record = record
             delivery.attempts = 1
             try:
                 outputs.extend(handler(decode(record)))
+            except Postponed as later:
+                outcome.postponed.append((record, later.seconds))
+                held.add((record.topic, record.partition))
+                continue
             except Exception as error:
                 if not self._buried(record, error):
                     log.error("message failed", extra=_where(self._name, record, error), exc_info=error)
-                    failed[record.topic, record.partition] = record
+                    outcome.failed.append(record)
+                    held.add((record.topic, record.partition))
                     continue
             done.append(record)
         current_delivery.reset(token)
         in_hand.reset(subject)
-        return Outcome(done, list(failed.values()), left), outputs
+        return outcome, outputs
 
     def _publish(self, outputs: Sequence[Outgoing]) -> None:
         if self._publisher is None:

@@ -5,8 +5,11 @@ Shared by the Router and every middleware. Neither brokers nor the pipeline of `
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from threading import Event
+from time import monotonic
 from typing import TypeAlias
 
+from millrace.errors import Postponed
 from millrace.message import Message, Record
 from millrace.observability.in_hand import record_fields
 from millrace.pubsub import Outgoing
@@ -28,12 +31,19 @@ class Delivery:
     more than the question is worth. Read it while the handler runs; never keep it.
     """
 
-    __slots__ = ("attempts", "handler", "record")
+    __slots__ = ("_interrupted", "attempts", "handler", "record")
 
-    def __init__(self, handler: str, record: Record) -> None:
+    def __init__(self, handler: str, record: Record, interrupted: Event | None = None) -> None:
         self.handler = handler
         self.record = record
         self.attempts = 1
+        self._interrupted = interrupted or Event()
+
+    def wait(self, seconds: float) -> None:
+        """Wait before handling. Raises Postponed, with the time that is left, once the Router wants the handler's thread back."""
+        until = monotonic() + seconds
+        if self._interrupted.wait(seconds):
+            raise Postponed(max(0.0, until - monotonic()))
 
     def log_fields(self) -> dict[str, object]:
         """Return the fields of log lines about the record in hand. See `millrace.observability.in_hand`."""

@@ -118,6 +118,8 @@ class Worker:
                 self._failures.pop((record.topic, record.partition), None)
         if outcome.failed:
             self._give_back(subscription, outcome.failed)
+        for record, seconds in outcome.postponed:
+            subscription.nack([record], delay_seconds=seconds)
         if outcome.left:
             subscription.nack(outcome.left)
 

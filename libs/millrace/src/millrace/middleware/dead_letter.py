@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from millrace.dead_letters import dead_letter
-from millrace.errors import TransientError
+from millrace.errors import Postponed, TransientError
 from millrace.handling import HandlerFunc, current_delivery
 from millrace.message import Message
 from millrace.pubsub import Outgoing, Publisher
@@ -32,6 +32,8 @@ class DeadLetter:
         def handle(message: Message) -> Sequence[Outgoing]:
             try:
                 return handler(message)
+            except Postponed:
+                raise
             except Exception as error:
                 if isinstance(error, TransientError) and not self._exhausted:
                     raise

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from time import perf_counter
 
+from millrace.errors import Postponed
 from millrace.handling import HandlerFunc, current_delivery
 from millrace.message import CORRELATION_ID, Message
 from millrace.pubsub import Outgoing
@@ -12,12 +13,14 @@ log = logging.getLogger(__name__)
 
 
 def log_messages(handler: HandlerFunc) -> HandlerFunc:
-    """Log success at DEBUG and errors at WARNING, which are raised on. Inside tracing, so that lines carry the trace's ids."""
+    """Log success at DEBUG and errors at WARNING, which are raised on; nothing of a postponed message. Inside tracing, so that lines carry the trace's ids."""
 
     def handle(message: Message) -> Sequence[Outgoing]:
         started = perf_counter()
         try:
             outputs = handler(message)
+        except Postponed:
+            raise
         except Exception as error:
             log.warning(
                 "message failed in handler", extra=_fields(message, started) | {"reason": f"{type(error).__name__}: {error}"}

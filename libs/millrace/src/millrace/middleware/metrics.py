@@ -5,7 +5,7 @@ from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from millrace.errors import TransientError
+from millrace.errors import Postponed, TransientError
 from millrace.handling import HandlerFunc
 from millrace.message import Message
 from millrace.pubsub import Outgoing
@@ -16,7 +16,7 @@ _BUCKETS_SECONDS = (0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 class HandlerMetrics:
     """The histogram `millrace_process_duration_seconds{handler}` and the counter `millrace_processed_messages_total{handler, outcome}`.
 
-    Outcomes: done, transient, permanent. Make one for each registry, and of it one middleware for each handler, by `of`.
+    Outcomes: done, transient, permanent; a postponed message has none yet. Make one for each registry, and of it one middleware for each handler, by `of`.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -54,6 +54,8 @@ class _Measure:
             started = perf_counter()
             try:
                 outputs = handler(message)
+            except Postponed:
+                raise
             except Exception as error:
                 observe(perf_counter() - started)
                 (self._transient if isinstance(error, TransientError) else self._permanent)()

@@ -1,7 +1,7 @@
 """Tries a handler again after transient errors, in place, with back-off.
 
-The handler's partitions wait meanwhile: keep all attempts together well under a minute, and leave longer outages to the Router's
-own back-off, which lets other partitions flow.
+The handler waits meanwhile, and with it all its partitions: keep all attempts together well under a minute, and leave longer outages to a
+circuit breaker or to the Router's own back-off, which lets other partitions flow.
 """
 
 from collections.abc import Sequence
