@@ -41,7 +41,7 @@ class Publisher(Protocol):
         """
 
     def close(self) -> None:
-        """Wait for what is under way, then give the connection back. Calling it twice does nothing."""
+        """Wait for what is under way, then give the connection back. Calling it twice does nothing; `publish` then raises RuntimeError."""
 
 
 class Subscription(Protocol):

@@ -91,6 +91,15 @@ class MemoryBroker:
             self._group(group).members.remove(member)
             self._rebalance(self._group(group))
 
+    def restart(self) -> None:
+        """Do what a restart does to members: every partition is lost, and comes back at the position of its group."""
+        with self.changed:
+            for group in self._groups.values():
+                for place, owner in group.owners.items():
+                    owner.lost(place)
+                    owner.assigned(place, group.committed.get(place, 0))
+            self.changed.notify_all()
+
     def commit(self, group: str, member: Member, place: Place, offset: int) -> None:
         """Move a group's position in a partition; ignored from a member that does not own it."""
         with self.changed:
