@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 
-from millrace.dead_letters import dead_letter
+from millrace.dead_letters import FOR, addressee, dead_letter
 from millrace.envelope import decode
 from millrace.errors import MillraceError, Postponed, Undecodable
 from millrace.handling import Delivery, HandlerFunc, current_delivery
@@ -121,7 +121,9 @@ class HandlerThread:
             delivery.record = record
             delivery.attempts = 1
             try:
-                outputs.extend(handler(decode(record)))
+                message = decode(record)
+                if message.headers.get(FOR, self._name) == self._name:
+                    outputs.extend(handler(message))
             except Postponed as later:
                 outcome.postponed.append((record, later.seconds))
                 held.add((record.topic, record.partition))
@@ -143,7 +145,12 @@ class HandlerThread:
         self._publisher.publish(outputs)
 
     def _buried(self, record: Record, error: Exception) -> bool:
-        """Publish a record that is no valid message to its dead letter topic; return False for other errors, or if that failed."""
+        """Publish a record that is no valid message to its dead letter topic; return False for other errors, or if that failed.
+
+        One sent again for another handler is not this one's to bury.
+        """
+        if isinstance(error, Undecodable) and addressee(record) not in (None, self._name):
+            return True
         if not isinstance(error, Undecodable) or self._dead_letters is None:
             return False
         try:

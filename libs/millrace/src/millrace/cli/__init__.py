@@ -1,12 +1,15 @@
 """The `millrace` command. Other packages add commands to it as entry points; see `millrace.cli.app`.
 
-`running` runs a command's coroutine, `failures` says what went wrong in one line, `output` prints tables and JSON. Services never
-import this package.
+`dlt` is the library's own group of commands; `running` runs a command's coroutine, `failures` and `one_line` say what went wrong in one
+line, `output` prints tables and JSON. Services never import this package.
 """
+
+import logging
 
 from millrace.cli.app import load_app
 
 
 def main() -> None:
-    """Run the command line this process was started with, and exit with its code."""
+    """Run the command line this process was started with, and exit with its code. What the library logs is said in the errors."""
+    logging.getLogger("millrace").addHandler(logging.NullHandler())
     load_app()(prog_name="millrace")

@@ -1,10 +1,13 @@
-"""Puts the `millrace` command together from the packages that are installed. The library itself knows none of their commands."""
+"""Puts the `millrace` command together: the library's own commands, and those of the packages that are installed, which it does not know."""
 
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Annotated
 
 import typer
+
+from millrace.cli.dlt import commands as dlt
+from millrace.cli.one_line import OneLineGroup
 
 GROUP = "millrace.commands"
 
@@ -16,12 +19,14 @@ def load_app(found: Iterable[EntryPoint] | None = None) -> typer.Typer:
     and groups join at the top. One that cannot be loaded is named on stderr, and the others work.
     """
     app = typer.Typer(
-        help="Place and follow orders, look into what every service holds, and read sagas.",
+        cls=OneLineGroup,
+        help="Place and follow orders, look into what every service holds, read sagas, and decide about dead letters.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
+    app.add_typer(dlt.commands(), name="dlt")
     for entry in entry_points(group=GROUP) if found is None else found:
         try:
             app.add_typer(entry.load()())

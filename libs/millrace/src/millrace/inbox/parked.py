@@ -1,7 +1,8 @@
 """Messages taken out of the flow because they failed, and those of the same key that wait behind them in order.
 
 A row is written in the transaction of its batch, so the consumer's position moves on and one bad key never holds up a partition.
-State `retry`: tried again when due. State `dead`: waits for a person. `blocks`: later messages of the key queue up behind it.
+State `retry`: tried again when due. State `dead`: waits for a person (see `inbox.letters`). `blocks`: later messages of the key queue up
+behind it. What does not block was never read, and its id not recorded; redriven, it takes its place in the key's queue.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +17,16 @@ _COLUMNS: Mapping[str, ColumnType] = {
     "due_at": "bigint", "state": "text", "blocks": "bigint", "reason": "text", "parked_at": "bigint",
 }  # fmt: skip
 _NAMES = ", ".join(_COLUMNS)
+_QUEUED = "({0}.blocks = 1 OR {0}.state = 'retry')"
 _READ = "key, record, topic, attempt, due_at, state, blocks, reason, parked_at, seq"
 
 
 @dataclass(frozen=True, slots=True)
 class ParkedMessage:
-    """A parked record, serialised. `due_at` is in microseconds; `seq`, 0 until stored, keeps the order within a key."""
+    """A parked record, serialised. `due_at`, in microseconds, is when it is tried again, or, of a dead one, when it died.
+
+    `seq`, 0 until stored, keeps the order within a key.
+    """
 
     key: str
     record: bytes
@@ -65,7 +70,7 @@ class ParkedMessages:
         """Return keys whose head may be tried again, the longest due first. To be locked, then asked for with `heads`."""
         found = self._sql.execute(
             "SELECT h.key FROM parked h WHERE h.grp = :grp AND h.state = 'retry' AND h.due_at <= :now AND h.seq = "
-            "(SELECT min(x.seq) FROM parked x WHERE x.grp = h.grp AND x.key = h.key AND x.blocks = 1) ORDER BY h.due_at LIMIT :limit",
+            f"(SELECT min(x.seq) FROM parked x WHERE x.grp = h.grp AND x.key = h.key AND {_QUEUED.format('x')}) ORDER BY h.due_at LIMIT :limit",
             {"grp": group, "now": now, "limit": limit},
         )
         return [row[0] for row in found]
@@ -74,7 +79,7 @@ class ParkedMessages:
         """Return, key by key in order, the parked messages that can be tried now: up to the first that is dead or not yet due."""
         found = self._sql.each(
             "SELECT " + ", ".join(f"p.{name}" for name in _READ.split(", ")) + " FROM parked p JOIN rows ON p.grp = rows.grp "
-            "AND p.key = rows.key WHERE p.blocks = 1 ORDER BY p.key, p.seq",
+            f"AND p.key = rows.key WHERE {_QUEUED.format('p')} ORDER BY p.key, p.seq",
             {"grp": "text", "key": "text"},
             [(group, key) for key in keys],
         )
@@ -92,12 +97,12 @@ class ParkedMessages:
         self._sql.each("DELETE FROM parked WHERE seq IN (SELECT seq FROM rows)", {"seq": "bigint"}, [(m.seq,) for m in messages])
 
     def update(self, messages: Sequence[ParkedMessage]) -> None:
-        """Write attempt, due time, state and reason of messages that failed again or were decided on by a person."""
+        """Write what became of messages that failed again."""
         self._sql.each(
-            "UPDATE parked SET attempt = rows.attempt, due_at = rows.due_at, state = rows.state, reason = rows.reason "
-            "FROM rows WHERE parked.seq = rows.seq",
-            {"seq": "bigint", "attempt": "bigint", "due_at": "bigint", "state": "text", "reason": "text"},
-            [(m.seq, m.attempt, m.due_at, m.state, m.reason) for m in messages],
+            "UPDATE parked SET attempt = rows.attempt, due_at = rows.due_at, state = rows.state, blocks = rows.blocks, "
+            "reason = rows.reason FROM rows WHERE parked.seq = rows.seq",
+            {"seq": "bigint", "attempt": "bigint", "due_at": "bigint", "state": "text", "blocks": "bigint", "reason": "text"},
+            [(m.seq, m.attempt, m.due_at, m.state, int(m.blocks), m.reason) for m in messages],
         )
 
     def count(self, group: str) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from millrace.clock import micros
 from millrace.cqrs.registry import TypeRegistry
+from millrace.dead_letters import FOR, addressee
 from millrace.envelope import decode
 from millrace.errors import PermanentError, Undecodable
 from millrace.inbox.parked import ParkedMessage
@@ -30,7 +31,7 @@ class Decoder:
             body: object = self._registry.decode(message)
         except PermanentError as fault:
             key = parked.key if parked else _key_text(record, place)
-            return Input(place, key, fault, _NOTHING, record=record, parked=parked)
+            return Input(place, key, fault, _header(record), record=record, parked=parked)
         return Input(
             id=message.id,
             key=message.key if message.key is not None else place,
@@ -40,6 +41,12 @@ class Decoder:
             record=record,
             parked=parked,
         )
+
+
+def _header(record: Record) -> Mapping[str, str]:
+    """Return the one header that counts even where nothing else can be read."""
+    handler = addressee(record)
+    return _NOTHING if handler is None else {FOR: handler}
 
 
 def _key_text(record: Record, place: str) -> str:

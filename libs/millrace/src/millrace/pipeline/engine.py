@@ -17,6 +17,7 @@ from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 from millrace.clock import Clock, duration_micros, micros, utc_now
 from millrace.cqrs.registry import TypeRegistry
+from millrace.dead_letters import FOR
 from millrace.decision import Context, Decision, Handlers
 from millrace.errors import PermanentError, PositionLost, UnknownType
 from millrace.inbox.parked import ParkedMessage
@@ -179,6 +180,10 @@ class Engine:
             raise UnknownType(f"{self.group} has no handler for {type(body).__name__}")
         return handler
 
+    def can_handle(self, body: object) -> bool:
+        """Tell whether a body was read and there is a handler for it."""
+        return type(body) in self._handlers
+
     @property
     def config(self) -> EngineConfig:
         """How this service decides."""
@@ -211,7 +216,7 @@ class _Run:
         keys = sorted({source.key for source in batch.inputs} | set(batch.due_keys))
         tx.sql.lock([lock_id(group, key) for key in keys])
         due = self._findings.to_try(tx.parked.run(group, batch.due_keys, self._now))
-        parked = [self._parked_input(message) for message in due]
+        parked = self._unrepeated([self._parked_input(message) for message in due])
         self._blocked = tx.parked.blocked(group, keys)
         work = [*parked, *self._fresh(batch.inputs)]
         wanted: dict[str, Sequence[str]] = {}
@@ -227,7 +232,7 @@ class _Run:
             in_hand.set(source)
             if source.parked is not None and source.key in stopped:
                 continue
-            if source.parked is None and source.key in self._blocked and (source.record or source.timer):
+            if source.parked is None and source.key in self._blocked and self._can_wait(source):
                 self._wait(source)
             elif not self._decide_one(source, wanted.get(source.id)):
                 stopped.add(source.key)
@@ -269,6 +274,7 @@ class _Run:
     def _fresh(self, inputs: Sequence[Input]) -> list[Input]:
         """Leave out what was handled before: messages by id, timers fired and effects recorded by somebody else meanwhile."""
         tx, group = self._tx, self._engine.group
+        inputs = [source for source in inputs if not self._is_for_another(source)]
         messages = {source.id: source.sent_at for source in inputs if self._has_message_id(source)}
         fresh = tx.message_ids.remember(group, list(messages.items()))
         fresh |= {timer.id for timer in tx.timers.take([source.timer for source in inputs if source.timer])}
@@ -289,8 +295,31 @@ class _Run:
                 self.results.setdefault(source.id, Result())
         return left
 
+    def _is_for_another(self, source: Input) -> bool:
+        """Tell whether a record was sent again for the sake of another handler of its topic, which alone could not handle it."""
+        if source.record is None or source.headers.get(FOR, self._engine.group) == self._engine.group:
+            return False
+        self.duplicates += 1
+        self.results[source.id] = Result()
+        return True
+
     def _has_message_id(self, source: Input) -> bool:
-        return source.record is not None and not isinstance(source.body, Exception)
+        """Tell whether an input's id is recorded: what nobody here could read may come again, readable, and is then no duplicate."""
+        return source.record is not None and self._engine.can_handle(source.body)
+
+    def _unrepeated(self, parked: Sequence[Input]) -> list[Input]:
+        """Leave out those redriven that were not readable when they were parked, so that their ids say nothing, and came again since."""
+        first = {s.id: s.sent_at for s in parked if s.parked and not s.parked.blocks and self._has_message_id(s)}
+        fresh = self._tx.message_ids.remember(self._engine.group, list(first.items()))
+        left: list[Input] = []
+        for source in parked:
+            if source.parked and source.id in first and source.id not in fresh:
+                self.duplicates += 1
+                self._released.append(source.parked)
+                continue
+            fresh.discard(source.id)
+            left.append(source)
+        return left
 
     def _parked_input(self, message: ParkedMessage) -> Input:
         return self._engine.decoder.decode(unpack_record(message.record), message)
@@ -328,7 +357,7 @@ class _Run:
             log.error("outcome refused", exc_info=error, extra={"effect_id": source.effect.id})
 
     def _park(self, source: Input, record: Any, error: Exception) -> None:
-        message = park(source, error, self._engine.config.retry, self._now)
+        message = park(source, error, self._engine.config.retry, self._now, blocks=self._engine.can_handle(source.body))
         self._failed.append(message)
         if message.blocks:
             self._blocked.add(source.key)
@@ -341,6 +370,10 @@ class _Run:
         else:
             self.retried += 1
             log.warning("message will be tried again", extra={**where, "reason": message.reason, "attempt": message.attempt})
+
+    def _can_wait(self, source: Input) -> bool:
+        """Tell whether an input is to queue up behind its key's parked head. What cannot be handled in any case dies at once."""
+        return source.timer is not None or (source.record is not None and self._engine.can_handle(source.body))
 
     def _wait(self, source: Input) -> None:
         """Queue up behind the key's parked head."""

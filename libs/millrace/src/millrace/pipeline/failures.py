@@ -7,8 +7,8 @@ import msgspec
 from tenacity import RetryCallState, Retrying, wait_exponential
 
 from millrace.clock import duration_micros
-from millrace.dead_letters import SUFFIX, reason_headers
-from millrace.errors import TransientError, UnknownType
+from millrace.dead_letters import PARKED, SUFFIX, parked_name, reason_headers
+from millrace.errors import TransientError
 from millrace.inbox.parked import ParkedMessage
 from millrace.message import Record, new_id
 from millrace.outbox.outbox import OutboxRow
@@ -33,10 +33,10 @@ class RetryPolicy:
         return duration_micros(timedelta(seconds=seconds))
 
 
-def park(source: Input, error: Exception, policy: RetryPolicy, now: int) -> ParkedMessage:
+def park(source: Input, error: Exception, policy: RetryPolicy, now: int, *, blocks: bool) -> ParkedMessage:
     """Return the parked row of a message that failed: to be retried if the error is transient and attempts are left, else dead.
 
-    What nobody could read, or has a handler for, does not block its key: nothing that comes later can depend on it.
+    What nobody could read, or has a handler for, is not to block its key: nothing that comes later can depend on it.
     """
     assert source.record is not None
     attempt = 1 if source.parked is None else source.parked.attempt + 1
@@ -47,9 +47,9 @@ def park(source: Input, error: Exception, policy: RetryPolicy, now: int) -> Park
         record=source.parked.record if source.parked else pack_record(source.record),
         topic=source.record.topic,
         attempt=attempt,
-        due_at=now + policy.delay_micros(attempt) if retry else 0,
+        due_at=now + policy.delay_micros(attempt) if retry else now,
         state="retry" if retry else "dead",
-        blocks=not isinstance(source.body, Exception) and not isinstance(error, UnknownType),
+        blocks=blocks,
         reason=reason,
         parked_at=source.parked.parked_at if source.parked else now,
         seq=source.parked.seq if source.parked else 0,
@@ -72,5 +72,8 @@ def describe(error: Exception) -> str:
 
 def dead_letter(record: Record, group: str, parked: ParkedMessage) -> OutboxRow:
     """Return the copy that goes to `<topic>.dlt`: raw key and value, the headers as they came, and why and where it failed."""
-    headers = reason_headers(record, parked.reason, handler=group, attempts=parked.attempt)
+    headers = (
+        *reason_headers(record, parked.reason, handler=group, attempts=parked.attempt),
+        (PARKED, parked_name(record, group, parked.due_at).encode(errors="replace")),
+    )
     return OutboxRow(record.topic + SUFFIX, record.key, record.value, msgspec.msgpack.encode(headers), new_id())

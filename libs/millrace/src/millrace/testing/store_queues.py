@@ -229,7 +229,10 @@ class QueueConformance:
         assert [m.parked_at for m in tx.parked.list(GROUP)] == [20, 5, 5]
 
     def test_a_parked_message_that_does_not_block_leaves_its_key_free(self, tx: Transaction) -> None:
-        tx.parked.park(GROUP, [parked("a", b"1", state="dead", blocks=False), parked("b", b"2"), parked("a", b"3", blocks=False)])
+        tx.parked.park(
+            GROUP,
+            [parked("a", b"1", state="dead", blocks=False), parked("b", b"2"), parked("a", b"3", state="dead", blocks=False)],
+        )
         assert tx.parked.blocked(GROUP, ["a", "b", "c"]) == {"b"}
         assert tx.parked.blocked("other", ["a", "b"]) == set()
         assert tx.parked.run(GROUP, ["a"], now=5) == []
