@@ -139,3 +139,22 @@ def start(kafka: str, kafka_topic: Callable[..., str], new_world: Any) -> Iterat
 @pytest.fixture(params=["sqlite", "postgresql"])
 def running(request: pytest.FixtureRequest, start: Callable[..., Running], tmp_path: Any) -> Running:
     return start(f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")())
+
+
+@pytest.fixture
+def dead_letter_topic(kafka: str) -> Iterator[Callable[[str], str]]:
+    """Give what makes the dead letter topic of a topic of the shared broker, and returns its name; removed at the end."""
+    admin = AdminClient({"bootstrap.servers": kafka})
+    made: list[str] = []
+
+    def make(topic: str) -> str:
+        made.append(f"{topic}.dlt")
+        for future in admin.create_topics([NewTopic(made[-1], 1)]).values():
+            future.result()
+        eventually(lambda: made[-1] in admin.list_topics(timeout=10).topics, 30)
+        return made[-1]
+
+    yield make
+    if made:
+        for future in admin.delete_topics(made).values():
+            future.result()
