@@ -60,7 +60,8 @@ def test_records_kafka_delivers_again_change_nothing(running: Any) -> None:
 
 def test_messages_that_trickle_in_are_handled_together(running: Any) -> None:
     messages = [running.world.message("a") for _ in range(12)]
-    consumer, batches = running.consumer(pace_seconds=3.0), []
+    consumer = running.consumer(pace_seconds=3.0)
+    batches: list[Any] = []
     consumer._engine.listen(batches.append)
     running.send(messages[0])
     running.has(messages[:1], "a")
