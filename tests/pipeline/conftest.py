@@ -160,6 +160,7 @@ class World:
     Charged, Account, Deposit, Call, Called, ACCOUNTS = Charged, Account, Deposit, Call, Called, ACCOUNTS
     group = GROUP
     payment = payment
+    charge = staticmethod(charge)
 
     def __init__(self, store: Store, url: str) -> None:
         self.store = store

@@ -127,7 +127,7 @@ def start(kafka: str, kafka_topic: Callable[..., str], new_world: Any) -> Iterat
             for future in admin.create_topics([NewTopic(requests, 1), NewTopic(results, 1)]).values():
                 future.result()
         else:
-            requests, results = kafka_topic("payment.request", partitions=partitions), kafka_topic("payment.result")
+            requests, results = (kafka_topic(topic, partitions=partitions) for topic in ("payment.request", "payment.result"))
         made.append(Running(world, broker or kafka, requests, results))
         return made[-1]
 

@@ -171,6 +171,8 @@ _KAFKA_VARIABLES = {
     "sasl_mechanism": _SECURITY + "SASL_MECHANISM",
     "sasl_username": _SECURITY + "SASL_USERNAME",
     "sasl_password": _SECURITY + "SASL_PASSWORD",
+    "group_protocol": "MILLRACE_KAFKA_GROUP_PROTOCOL",
+    "group_instance_id": "MILLRACE_KAFKA_GROUP_INSTANCE_ID",
 }
 _NO_KAFKA = KafkaConfig("localhost:9092")
 
@@ -180,7 +182,7 @@ class KafkaSettings:
 
     @staticmethod
     def read(environment: Environment) -> KafkaConfig:
-        """Read MILLRACE_KAFKA_BOOTSTRAP, MILLRACE_KAFKA_SECURITY_* and MILLRACE_KAFKA_SESSION_TIMEOUT_SECONDS."""
+        """Read MILLRACE_KAFKA_BOOTSTRAP, MILLRACE_KAFKA_SECURITY_*, MILLRACE_KAFKA_GROUP_* and MILLRACE_KAFKA_SESSION_TIMEOUT_SECONDS."""
         bootstrap = environment.text(_KAFKA_VARIABLES["bootstrap"]) or _NO_KAFKA.bootstrap
         rest = {name: environment.text(variable, "") for name, variable in _KAFKA_VARIABLES.items() if name != "bootstrap"}
         given: dict[str, Any] = {name: value for name, value in rest.items() if value}

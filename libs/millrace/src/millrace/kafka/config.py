@@ -14,6 +14,7 @@ CLIENT_LOG = logging.getLogger("millrace.kafka.librdkafka")
 """Where librdkafka's own lines go, instead of raw to standard error."""
 
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+GROUP_PROTOCOLS = ("classic", "consumer")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 ClientSettings = dict[str, str | int | float | bool]
@@ -27,6 +28,9 @@ class KafkaConfig:
     handed to the client may still be delivered, and so how long an outbox relay waits before it takes over from another.
     `session_timeout_seconds` is how long a consumer that was killed is waited for before others get its partitions,
     `max_poll_interval_seconds` one whose thread hangs; half of it is what a message in hand has before its partition moves.
+    Under the group protocol `consumer` (KIP-848) the broker decides how long a killed one is waited for. A consumer with a
+    `group_instance_id` is a static member (KIP-345): one that is started again within that time gets its partitions back, and nobody
+    else's move. No two members of a group may have the same.
     """
 
     bootstrap: str
@@ -41,6 +45,8 @@ class KafkaConfig:
     message_timeout_seconds: float = 5.0
     session_timeout_seconds: float = 6.0
     max_poll_interval_seconds: float = 300.0
+    group_protocol: str = "classic"
+    group_instance_id: str = ""
 
     def __post_init__(self) -> None:
         violations = [*self._address_faults(), *self._file_faults(), *self._sasl_faults()]
@@ -80,19 +86,30 @@ class KafkaConfig:
 
     def consumer_settings(self, group: str) -> ClientSettings:
         """Return settings under which only explicit commits move the group, and a rebalance moves only what has to move."""
-        return self.client_settings() | {
-            "group.id": group,
+        classic: ClientSettings = {
             "session.timeout.ms": round(self.session_timeout_seconds * 1000),
             "max.poll.interval.ms": round(self.max_poll_interval_seconds * 1000),
             "heartbeat.interval.ms": round(min(self.session_timeout_seconds / 3, 1.0) * 1000),
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
             "partition.assignment.strategy": "cooperative-sticky",
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-            "fetch.wait.max.ms": 100,
-            "queued.max.messages.kbytes": 16_384,
         }
+        member: ClientSettings = {"group.protocol": self.group_protocol}
+        if self.group_protocol == "classic":
+            member |= classic
+        if self.group_instance_id:
+            member["group.instance.id"] = self.group_instance_id
+        return (
+            self.client_settings()
+            | member
+            | {
+                "group.id": group,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 100,
+                "queued.max.messages.kbytes": 16_384,
+            }
+        )
 
     def _address_faults(self) -> list[FieldViolation]:
         faults = []
@@ -110,6 +127,8 @@ class KafkaConfig:
             faults.append(FieldViolation("session_timeout_seconds", "must be at least 1"))
         if self.max_poll_interval_seconds < self.session_timeout_seconds:
             faults.append(FieldViolation("max_poll_interval_seconds", "must not be below session_timeout_seconds"))
+        if self.group_protocol not in GROUP_PROTOCOLS:
+            faults.append(FieldViolation("group_protocol", f"{self.group_protocol!r} is none of {', '.join(GROUP_PROTOCOLS)}"))
         return faults
 
     def _file_faults(self) -> list[FieldViolation]:

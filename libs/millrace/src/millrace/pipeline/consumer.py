@@ -33,6 +33,9 @@ from millrace.store.faults import is_away
 
 log = logging.getLogger(__name__)
 
+# The client is beyond repair: another member has our group.instance.id, for instance.
+_ENDED = frozenset((KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID, KafkaError.UNRELEASED_INSTANCE_ID))
+
 
 @dataclass(frozen=True, slots=True)
 class ConsumerConfig:
@@ -148,7 +151,8 @@ class PipelineConsumer:
     def _record(self, message: KafkaMessage) -> Record | None:
         error = message.error()
         if error is not None:
-            if error.fatal():
+            if error.fatal() or error.code() in _ENDED:
+                self._health.report("kafka", False, f"{error.name()}: {error.str()}")
                 raise KafkaException(error)
             if error.code() == KafkaError._PARTITION_EOF:
                 self._ends_seen.append(end_of(message))
