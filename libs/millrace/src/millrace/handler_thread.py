@@ -4,7 +4,7 @@ Owned by a Worker, whose own thread keeps the subscription alive meanwhile. It t
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -21,14 +21,26 @@ from millrace.pubsub import Outgoing, Publisher
 log = logging.getLogger(__name__)
 
 Place = tuple[str, int]
+Lane = tuple[str, int] | tuple[str, int, bytes | int]
+"""What keeps its order: a partition, or a key in it. A record without a key is alone in its lane."""
+
+
+def partition_of(record: Record) -> Lane:
+    """Return the partition as a record's lane."""
+    return record.topic, record.partition
+
+
+def key_of(record: Record) -> Lane:
+    """Return the key as a record's lane."""
+    return record.topic, record.partition, record.offset if record.key is None else record.key
 
 
 @dataclass(slots=True)
 class Outcome:
     """What became of records: `done` once their outputs are published, the first that `failed` or was `postponed`, by so many seconds, of
-    each partition, and those `left`.
+    each lane, and those `left`.
 
-    What stands behind a failed or postponed record in its partition is in none of them.
+    What stands behind a failed or postponed record in its lane is in none of them.
     """
 
     done: list[Record] = field(default_factory=list)
@@ -40,12 +52,20 @@ class Outcome:
 class HandlerThread:
     """Handles one batch at a time. All methods are called by the worker's thread, `interrupt` by any."""
 
-    def __init__(self, name: str, handler: HandlerFunc, publisher: Publisher | None, dead_letters: Publisher | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        handler: HandlerFunc,
+        publisher: Publisher | None,
+        dead_letters: Publisher | None,
+        lane_of: Callable[[Record], Lane] = partition_of,
+    ) -> None:
         self.busy = False
         self._name = name
         self._handler = handler
         self._publisher = publisher
         self._dead_letters = dead_letters
+        self._lane_of = lane_of
         self._interrupted = Event()
         self._batches: SimpleQueue[Sequence[Record] | None] = SimpleQueue()
         self._outcomes: SimpleQueue[Outcome | BaseException] = SimpleQueue()
@@ -107,16 +127,16 @@ class HandlerThread:
         """Return what became of the records, and the outputs of those that are done."""
         outcome = Outcome()
         done = outcome.done
-        held: set[Place] = set()
+        held: set[Lane] = set()
         outputs: list[Outgoing] = []
         delivery = Delivery(self._name, records[0], self._interrupted)
         token, subject = current_delivery.set(delivery), in_hand.set(delivery)
-        handler, interrupted = self._handler, self._interrupted.is_set
+        handler, lane_of, interrupted = self._handler, self._lane_of, self._interrupted.is_set
         for number, record in enumerate(records):
             if interrupted():
-                outcome.left = [record for record in records[number:] if (record.topic, record.partition) not in held]
+                outcome.left = [record for record in records[number:] if lane_of(record) not in held]
                 break
-            if held and (record.topic, record.partition) in held:
+            if held and lane_of(record) in held:
                 continue
             delivery.record = record
             delivery.attempts = 1
@@ -126,13 +146,13 @@ class HandlerThread:
                     outputs.extend(handler(message))
             except Postponed as later:
                 outcome.postponed.append((record, later.seconds))
-                held.add((record.topic, record.partition))
+                held.add(lane_of(record))
                 continue
             except Exception as error:
                 if not self._buried(record, error):
                     log.error("message failed", extra=_where(self._name, record, error), exc_info=error)
                     outcome.failed.append(record)
-                    held.add((record.topic, record.partition))
+                    held.add(lane_of(record))
                     continue
             done.append(record)
         current_delivery.reset(token)

@@ -38,21 +38,31 @@ class RouterSettings:
     acknowledged, the rest comes again at once, and batches get smaller. A message may take as long as it likes: its partitions pause
     meanwhile, and the member stays in the group. A message that failed comes again after `backoff_seconds`, doubled each time up to
     `max_backoff_seconds`. `dead_letters` takes records that are no valid messages; without it they fail like any other.
+
+    With a `concurrency` above 1 each handler, which must then be safe to call from several threads, handles so many messages at once, of
+    different keys. Order is kept by key, not by partition: a failing message holds its key alone, and the others of its partition flow on
+    as far as a batch reaches. What is done behind it is not handled again here, but will be by the next owner of the partition. Raises
+    ValueError for a concurrency below 1.
     """
 
     max_records: int = 500
     poll_seconds: float = 0.2
     patience_seconds: float = 1.0
+    concurrency: int = 1
     backoff_seconds: float = 0.1
     max_backoff_seconds: float = 30.0
     dead_letters: Publisher | None = None
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise ValueError(f"a concurrency of {self.concurrency} handles nothing")
 
 
 class Router:
     """Connects handlers to topics. Safe to call from several threads; handlers may be added and stopped while others run.
 
     A message is acknowledged once its outputs are published. If a handler fails, the messages before it in its partition stand, it and
-    those behind it come again after a back-off, and other partitions flow on; one that raises Postponed did not fail, and comes again
+    those behind it come again after a back-off (with `concurrency` those of its key), and other partitions flow on; one that raises Postponed did not fail, and comes again
     when it says. If publishing fails the batch is handled again, so an
     output can appear twice under two ids unless the handler derives them from the message's id.
     """
@@ -77,6 +87,7 @@ class Router:
             max_records=self._settings.max_records,
             poll_seconds=self._settings.poll_seconds,
             patience_seconds=self._settings.patience_seconds,
+            concurrency=self._settings.concurrency,
             backoff=Backoff(self._settings.backoff_seconds, self._settings.max_backoff_seconds),
             dead_letters=self._settings.dead_letters,
         )

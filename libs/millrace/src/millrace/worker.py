@@ -12,6 +12,7 @@ from time import monotonic
 
 from millrace.errors import TransientError
 from millrace.handler_thread import HandlerThread, Outcome, Place
+from millrace.handler_threads import HandlerThreads
 from millrace.handling import HandlerFunc
 from millrace.message import Record
 from millrace.pubsub import Publisher, Subscription
@@ -40,6 +41,7 @@ class WorkerSettings:
     max_records: int
     poll_seconds: float
     patience_seconds: float
+    concurrency: int
     backoff: Backoff
     dead_letters: Publisher | None
 
@@ -58,7 +60,10 @@ class Worker:
         self.name = name
         self.fault: Exception | None = None
         self._subscribe = subscribe
-        self._handling = HandlerThread(name, handler, publisher, settings.dead_letters)
+        self._handling = HandlerThreads(
+            settings.concurrency,
+            lambda lane_of: HandlerThread(name, handler, publisher, settings.dead_letters, lane_of),
+        )
         self._settings = settings
         self._batch_size = settings.max_records
         self._failures: dict[Place, int] = {}

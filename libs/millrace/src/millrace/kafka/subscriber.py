@@ -80,8 +80,8 @@ class KafkaSubscription:
             progress = self._progress.get((record.topic, record.partition))
             if progress is None:
                 continue  # revoked while it was in hand: it is its next owner's
-            progress.delivered(record)
-            records.append(record)
+            if progress.delivered(record):
+                records.append(record)
         if records and not self._healthy:
             self._report(True, "")
         return records

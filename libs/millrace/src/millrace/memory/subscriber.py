@@ -80,7 +80,7 @@ class MemorySubscription:
                 lane = self._lanes.get((record.topic, record.partition))
                 if lane is not None and lane.progress.back_to(record):
                     lane.position = record.offset
-                    lane.rests_until = monotonic() + delay_seconds
+                    lane.rests_until = max(lane.rests_until, monotonic() + delay_seconds)
 
     def keep_alive(self) -> None:
         """Do nothing: a member stays until it leaves."""
@@ -102,9 +102,9 @@ class MemorySubscription:
                 continue
             for stored in self._broker.read(place, lane.position, max_records - len(records)):
                 record = replace(stored)  # each delivery is an object of its own, as over a wire: Progress tells them apart
-                lane.progress.delivered(record)
                 lane.position = record.offset + 1
-                records.append(record)
+                if lane.progress.delivered(record):
+                    records.append(record)
             if len(records) == max_records:
                 self._lanes[place] = self._lanes.pop(place)
                 break

@@ -6,6 +6,7 @@ It remembers in this process alone: another member of the group, or the next pro
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from time import monotonic
 
 from millrace.handling import HandlerFunc, current_delivery
@@ -33,6 +34,7 @@ class Deduplicate:
     def __call__(self, handler: HandlerFunc) -> HandlerFunc:
         """Wrap a handler, with a memory of its own. Outside a Router messages have no place, and calling it raises LookupError."""
         handled: dict[str, tuple[_Place, float]] = {}
+        lock = Lock()
 
         def handle(message: Message) -> Sequence[Outgoing]:
             record = current_delivery.get().record
@@ -42,7 +44,8 @@ class Deduplicate:
                 log.info("duplicate dropped", extra={"message_id": message.id, "topic": record.topic, "offset": record.offset})
                 return ()
             outputs = handler(message)
-            self._remember(handled, message.id, place)
+            with lock:
+                self._remember(handled, message.id, place)
             return outputs
 
         return handle
