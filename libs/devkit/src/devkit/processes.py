@@ -182,9 +182,9 @@ def log_tail(path: Path, lines: int = 30) -> str:
 def _wait_bound(process: "subprocess.Popen[bytes]") -> None:
     """Return once the wrapper has become the program: until then the child would outlive a parent that is killed now."""
     give_up_at = time.monotonic() + 5
-    name = Path(f"/proc/{process.pid}/comm")
+    program = Path(f"/proc/{process.pid}/exe")  # not `comm`, which the kernel sets only after Popen has returned
     with suppress(OSError):
-        while process.poll() is None and name.read_text().strip() == "setpriv":
+        while process.poll() is None and program.readlink().name == "setpriv":
             if time.monotonic() > give_up_at:
                 return
             time.sleep(0.001)
