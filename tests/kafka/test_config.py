@@ -42,6 +42,28 @@ def test_an_unknown_protocol_is_refused(protocol: str) -> None:
     assert fields(caught) == {"security_protocol"}
 
 
+def test_an_unknown_group_protocol_is_refused() -> None:
+    with pytest.raises(Invalid) as caught:
+        KafkaConfig("localhost:9092", group_protocol="eager")
+    assert fields(caught) == {"group_protocol"}
+
+
+def test_what_the_broker_decides_under_the_consumer_protocol_is_left_to_it_and_the_rest_holds() -> None:
+    classic, consumer = (
+        KafkaConfig("a:1", max_poll_interval_seconds=60, group_protocol=protocol).consumer_settings("g")
+        for protocol in ("classic", "consumer")
+    )
+    assert classic.keys() - consumer.keys() == {"session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"}
+    assert consumer.keys() <= classic.keys()
+    assert consumer["group.protocol"] == "consumer"
+    assert consumer["max.poll.interval.ms"] == classic["max.poll.interval.ms"] == 60_000
+
+
+def test_a_member_is_static_only_by_a_name() -> None:
+    assert "group.instance.id" not in KafkaConfig("a:1").consumer_settings("g")
+    assert KafkaConfig("a:1", group_instance_id="pod-0").consumer_settings("g")["group.instance.id"] == "pod-0"
+
+
 def test_credentials_that_the_protocol_would_ignore_are_refused(tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text("-")

@@ -86,30 +86,26 @@ class KafkaConfig:
 
     def consumer_settings(self, group: str) -> ClientSettings:
         """Return settings under which only explicit commits move the group, and a rebalance moves only what has to move."""
-        classic: ClientSettings = {
-            "session.timeout.ms": round(self.session_timeout_seconds * 1000),
+        settings: ClientSettings = self.client_settings() | {
+            "group.id": group,
+            "group.protocol": self.group_protocol,
             "max.poll.interval.ms": round(self.max_poll_interval_seconds * 1000),
-            "heartbeat.interval.ms": round(min(self.session_timeout_seconds / 3, 1.0) * 1000),
-            "partition.assignment.strategy": "cooperative-sticky",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 100,
+            "queued.max.messages.kbytes": 16_384,
         }
-        member: ClientSettings = {"group.protocol": self.group_protocol}
         if self.group_protocol == "classic":
-            member |= classic
-        if self.group_instance_id:
-            member["group.instance.id"] = self.group_instance_id
-        return (
-            self.client_settings()
-            | member
-            | {
-                "group.id": group,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 100,
-                "queued.max.messages.kbytes": 16_384,
+            settings |= {
+                "session.timeout.ms": round(self.session_timeout_seconds * 1000),
+                "heartbeat.interval.ms": round(min(self.session_timeout_seconds / 3, 1.0) * 1000),
+                "partition.assignment.strategy": "cooperative-sticky",
             }
-        )
+        if self.group_instance_id:
+            settings["group.instance.id"] = self.group_instance_id
+        return settings
 
     def _address_faults(self) -> list[FieldViolation]:
         faults = []
