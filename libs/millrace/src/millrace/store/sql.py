@@ -14,7 +14,7 @@ import psycopg
 
 Row = tuple[Any, ...]
 ColumnType = Literal["text", "bigint", "bytea"]
-_WRITE = re.compile(r"\s*(INSERT|UPDATE|DELETE)\b")
+_WRITE = re.compile(r"\s*(INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 
 
@@ -109,7 +109,7 @@ class SqliteSql:
 
 @lru_cache(maxsize=1024)
 def _gives_no_rows(query: str) -> bool:
-    return _WRITE.match(query) is not None and "RETURNING" not in query
+    return _WRITE.match(query) is not None and "RETURNING" not in query.upper()
 
 
 @lru_cache(maxsize=1024)

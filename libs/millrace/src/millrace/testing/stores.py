@@ -12,6 +12,7 @@ import pytest
 from millrace.eventstore.events import Append, NewEvent
 from millrace.inbox.positions import PartitionId, Position
 from millrace.store.contract import Session, Store, Transaction
+from millrace.store.faults import Fault, classify
 from millrace.testing.store_events import EventConformance, append
 from millrace.testing.store_queues import QueueConformance, effect, parked, row, timer
 
@@ -35,6 +36,27 @@ class StoreConformance(EventConformance, QueueConformance):
     def tx(self, session: Session) -> Iterator[Transaction]:
         with session.transaction() as tx:
             yield tx
+
+    # statements
+
+    def test_rows_come_back_from_a_write_that_asks_for_them_however_it_is_spelt(self, tx: Transaction) -> None:
+        tx.sql.execute("CREATE TABLE written (n bigint PRIMARY KEY)")
+        for words, number in (
+            ("INSERT INTO written SELECT n FROM rows RETURNING n", 1),
+            ("insert into written select n from rows returning n", 2),
+        ):
+            assert tx.sql.each(words, {"n": "bigint"}, [(number,)]) == [(number,)]
+        assert tx.sql.each("INSERT INTO written SELECT n FROM rows", {"n": "bigint"}, [(3,)]) == []
+        assert tx.sql.execute("SELECT n FROM written ORDER BY n") == [(1,), (2,), (3,)]
+
+    def test_settling_raises_what_an_earlier_statement_failed_with(self, session: Session) -> None:
+        with suppress(Undone), session.transaction() as tx:
+            tx.sql.execute("CREATE TABLE written (n bigint PRIMARY KEY)")
+            with pytest.raises(Exception) as refused:  # noqa: PT012 - whichever error the database has for it
+                tx.sql.each("INSERT INTO written SELECT n FROM rows", {"n": "bigint"}, [(1,), (1,)])
+                tx.sql.settle()
+            assert classify(refused.value) is Fault.DATA
+            raise Undone
 
     # transactions
 
