@@ -14,7 +14,8 @@ from millrace.dead_letters.stored import StoredLetters
 from millrace.decision import Context, Decision, Handlers
 from millrace.errors import Refused, TransientError, Undecodable
 from millrace.message import Message
-from millrace.pipeline.engine import Engine, lock_id
+from millrace.pipeline.attempt import lock_id
+from millrace.pipeline.engine import Engine
 
 DEAD = Wanted()
 

@@ -62,9 +62,9 @@ class Router:
     """Connects handlers to topics. Safe to call from several threads; handlers may be added and stopped while others run.
 
     A message is acknowledged once its outputs are published. If a handler fails, the messages before it in its partition stand, it and
-    those behind it come again after a back-off (with `concurrency` those of its key), and other partitions flow on; one that raises Postponed did not fail, and comes again
-    when it says. If publishing fails the batch is handled again, so an
-    output can appear twice under two ids unless the handler derives them from the message's id.
+    those behind it come again after a back-off (with `concurrency` those of its key), and other partitions flow on; one that raises
+    Postponed did not fail, and comes again when it says. If publishing fails the batch is handled again, so an output can appear twice
+    under two ids unless the handler derives them from the message's id.
     """
 
     def __init__(self, settings: RouterSettings | None = None, middleware: Sequence[Middleware] = ()) -> None:

@@ -21,7 +21,7 @@ from millrace.errors import Unavailable
 from millrace.inbox.letters import ParkedLetter, ParkedLetters
 from millrace.message import new_id
 from millrace.outbox.outbox import OutboxRow
-from millrace.pipeline.engine import lock_id
+from millrace.pipeline.attempt import lock_id
 from millrace.pipeline.inputs import unpack_record
 from millrace.store.contract import Store, Transaction
 

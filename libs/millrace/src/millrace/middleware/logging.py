@@ -13,7 +13,10 @@ log = logging.getLogger(__name__)
 
 
 def log_messages(handler: HandlerFunc) -> HandlerFunc:
-    """Log success at DEBUG and errors at WARNING, which are raised on; nothing of a postponed message. Inside tracing, so that lines carry the trace's ids."""
+    """Log success at DEBUG and errors at WARNING, which are raised on; nothing of a postponed message.
+
+    Inside tracing, so that lines carry the trace's ids.
+    """
 
     def handle(message: Message) -> Sequence[Outgoing]:
         started = perf_counter()

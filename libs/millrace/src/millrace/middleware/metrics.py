@@ -16,7 +16,8 @@ _BUCKETS_SECONDS = (0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 class HandlerMetrics:
     """The histogram `millrace_process_duration_seconds{handler}` and the counter `millrace_processed_messages_total{handler, outcome}`.
 
-    Outcomes: done, transient, permanent; a postponed message has none yet. Make one for each registry, and of it one middleware for each handler, by `of`.
+    Outcomes: done, transient, permanent; a postponed message has none yet. Make one for each registry, and of it one middleware for each
+    handler, by `of`.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:

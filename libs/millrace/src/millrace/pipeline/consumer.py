@@ -265,9 +265,8 @@ class PipelineConsumer:
         self._next_claim = time.monotonic() + self._config.away_seconds
         try:
             claimed = self._claims.claim(consumer, parts, self._doubted)
-            for (
-                start
-            ) in claimed.starts:  # only a rebalance's callback may assign: librdkafka would take it for the rebalance's answer
+            # Not assigned anew: outside a rebalance's callback librdkafka takes that for the answer to one.
+            for start in claimed.starts:
                 consumer.seek(start)
         except KafkaException as error:
             self._health.report("kafka", False, str(error))
