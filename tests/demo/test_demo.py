@@ -1,5 +1,6 @@
 """The demo itself, on a real broker with all services: it shows every outcome, and leaves no process behind."""
 
+import importlib
 import os
 import re
 import signal
@@ -53,6 +54,36 @@ def test_the_demo_shows_every_outcome_and_stops_everything(tmp_path: Path) -> No
     assert re.search(r"first order finished [\d.]+ s after the start", output)
     assert left_behind(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_an_interrupt_is_one_even_where_a_client_makes_another_error_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = importlib.import_module("shopkit.demo.__main__")
+
+    def making_a_client(*_: object) -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise TypeError("expected configuration property name as type unicode string") from None
+        raise AssertionError("nothing came")
+
+    monkeypatch.setattr(demo, "_demo", making_a_client)
+    assert demo.main() == 130
+
+    def at_fault(*_: object) -> int:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(demo, "_demo", at_fault)
+    with pytest.raises(TypeError, match="a bug"):
+        demo.main()
 
 
 @pytest.mark.parametrize(

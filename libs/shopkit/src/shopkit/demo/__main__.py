@@ -31,14 +31,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def main() -> int:
     """Run the demo. Exit codes: 0 all as it has to be, 1 not so, 2 settings of no use, 130 interrupted."""
     kafka = given_kafka()
+    interrupt = _Interrupt()
     for each in _SIGNALS:
-        signal.signal(each, _interrupt)
+        signal.signal(each, interrupt)
     console = open_console()
     folder: Path | None = None
     try:
         folder = Path(tempfile.mkdtemp(prefix="demo-", dir=run_dir()))
         code = _demo(folder, kafka, console)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TypeError):
+        if not interrupt.came:
+            raise
         code = INTERRUPTED
         console.print("interrupted: everything that was started is stopped")
     except SystemExit:
@@ -95,8 +98,15 @@ def _elapsed_seconds() -> float:
     return time.time() - psutil.Process().create_time()
 
 
-def _interrupt(_signal: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
+class _Interrupt:
+    """Raises KeyboardInterrupt, and remembers it: confluent-kafka, while it makes a client, turns that into a TypeError."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __call__(self, _signal: int, _frame: object) -> NoReturn:
+        self.came = True
+        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
