@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from millrace.pipeline.consumer import PACE_SECONDS
+
 _SAMPLED = """
 from order_service.bootstrap import parts
 from order_service.config import Config
@@ -37,3 +39,32 @@ def test_traces_are_sampled_and_sent_as_the_settings_say(tmp_path: Path, ratio: 
         [sys.executable, "-c", _SAMPLED], env=environment, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.stdout.split() == [str(100 * int(ratio)), str(bool(endpoint))], done.stderr
+
+
+_PACE = """
+import os
+from millrace.settings import load
+from shopkit.service import assemble
+from {service}_service.config import read_config
+from {service}_service import bootstrap
+config = load(read_config)
+print(assemble(config.common, bootstrap.parts({needs})).consumer.pace_seconds, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("service", "needs"), [("analytics", ""), ("notification", "bootstrap.mailer_of(config.smtp), config.contacts")]
+)
+def test_services_nobody_waits_for_keep_a_slower_pace(tmp_path: Path, service: str, needs: str) -> None:
+    environment = {
+        "MILLRACE_STORE_URL": f"sqlite:///{tmp_path}/store.db",
+        "MILLRACE_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "MILLRACE_METRICS_ADDRESS": "127.0.0.1:0",
+    }
+    script = _PACE.format(service=service, needs=needs)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > PACE_SECONDS

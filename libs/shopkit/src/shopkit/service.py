@@ -23,7 +23,7 @@ from millrace.observability.logs import configure_logging
 from millrace.observability.metrics import MetricsServer
 from millrace.observability.traces import configure_tracing
 from millrace.pipeline.commands import CommandThread
-from millrace.pipeline.consumer import ConsumerConfig
+from millrace.pipeline.consumer import PACE_SECONDS, ConsumerConfig
 from millrace.pipeline.engine import Engine, EngineConfig
 from millrace.pipeline.inputs import Input
 from millrace.pipeline.queries import Queries
@@ -73,7 +73,8 @@ class Commands:
 class Parts:
     """What is a service's own.
 
-    `rpc` makes the servicers from the two things an edge may use; `prepare` runs once before anything is consumed, to seed an empty store;
+    `rpc` makes the servicers from the two things an edge may use; `pace_seconds` is the least time between two batches, longer where nobody
+    waits for what a service does; `prepare` runs once before anything is consumed, to seed an empty store;
     `awaited` are conditions, by name, without which nothing is served; `at_end` runs once everything has stopped.
     """
 
@@ -86,6 +87,7 @@ class Parts:
     reactors: Mapping[type, Reactor] = field(default_factory=dict)
     migrations: Path | None = None
     reply_topics: Sequence[str] = ()
+    pace_seconds: float = PACE_SECONDS
     prepare: Callable[[Commands, Queries], Awaitable[None]] | None = None
     awaited: Mapping[str, Callable[[Queries], Awaitable[bool]]] = field(default_factory=dict)
     at_end: Sequence[Callable[[], None]] = ()
@@ -124,7 +126,7 @@ def assemble(settings: CommonSettings, parts: Parts) -> Service:
         queries=queries,
         health=health,
         edge=EdgeServer(edge, health, parts.rpc(commands, queries), middleware),
-        consumer=ConsumerConfig(group.topics, parts.reply_topics),
+        consumer=ConsumerConfig(group.topics, parts.reply_topics, pace_seconds=parts.pace_seconds),
         reactors=parts.reactors,
         migrations=() if parts.migrations is None else (parts.migrations,),
         prepare=None if prepare is None else lambda: prepare(commands, queries),

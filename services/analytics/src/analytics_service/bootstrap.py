@@ -36,5 +36,6 @@ def parts() -> Parts:
         registry=TypeRegistry([*ORDER_STATUSES, *SHIPPING_STATUSES]),
         rpc=rpc,
         projections=(ReadModel(),),
+        pace_seconds=0.2,  # it follows what others did: nobody waits for it
         migrations=Path(__file__).parent / "migrations",
     )

@@ -60,6 +60,7 @@ def parts(mailer: Mailer, contacts: Sequence[SetContact] = (), metrics: Collecto
         rpc=rpc,
         projections=(ReadModel(),),
         reactors={SendMail: MailReactor(mailer, ExternalCall("mail", _MAIL_POLICY, ExternalMetrics(metrics)))},
+        pace_seconds=0.2,  # it follows what others did: nobody waits for it
         migrations=Path(__file__).parent / "migrations",
         prepare=prepare,
         at_end=(mailer.close,),

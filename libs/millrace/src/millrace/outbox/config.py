@@ -14,7 +14,7 @@ class RelayConfig:
     """
 
     sweep_seconds: float = 1.0
-    pace_seconds: float = 0.03
+    pace_seconds: float = 0.015
     max_batch: int = 1000
     round_seconds: float = 0.2
     refused_seconds: float = 60.0

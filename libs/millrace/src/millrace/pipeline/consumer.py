@@ -33,6 +33,9 @@ from millrace.store.faults import is_away
 
 log = logging.getLogger(__name__)
 
+PACE_SECONDS = 0.04
+"""How often batches begin at most, unless a service says otherwise."""
+
 # The client is beyond repair: another member has our group.instance.id, for instance.
 _ENDED = frozenset((KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID, KafkaError.UNRELEASED_INSTANCE_ID))
 
@@ -52,7 +55,7 @@ class ConsumerConfig:
     reply_topics: Sequence[str] = ()
     max_batch: int = 500
     poll_seconds: float = 0.1
-    pace_seconds: float = 0.05
+    pace_seconds: float = PACE_SECONDS
     sweep_seconds: float = 0.25
     commit_seconds: float = 1.0
     away_seconds: float = 0.2
