@@ -18,7 +18,7 @@ from millrace.kafka.producer import KafkaProducer
 from millrace.observability.health import Health
 from millrace.outbox.outbox import OutboxRow
 from millrace.outbox.relay import Relay
-from millrace.store.contract import Store
+from millrace.store.contract import Session, Store
 from millrace.store.open import open_store
 from millrace.testing.waiting import eventually
 
@@ -135,6 +135,27 @@ def test_after_the_broker_was_away_everything_arrives_in_order(
     eventually(lambda: size(store) == 0, 60, lambda: size(store))
     found = list(dict.fromkeys(n for _, n in read(private_kafka.bootstrap, "t", 5)))
     assert [n for n in found if n != 4] == [0, 1, 2, 3]
+
+
+def test_rows_that_trickle_in_go_out_together(
+    store: Store, kafka: str, kafka_topic: Any, new_relay: Callable[..., Relay]
+) -> None:
+    topic = kafka_topic()
+    relay = new_relay(store, kafka, pace_seconds=2.0, round_seconds=10.0)
+    rounds: list[int] = []
+    once = relay._dispatch.round
+
+    def counted(session: Session) -> bool:
+        rounds.append(1)
+        return once(session)
+
+    relay._dispatch.round = counted  # type: ignore[method-assign]
+    for n in range(20):
+        add(store, row(topic, str(n), n))
+        relay.wake()
+    eventually(lambda: size(store) == 0, 30, lambda: size(store))
+    assert {n for _, n in read(kafka, topic, 20)} == set(range(20))
+    assert len(rounds) <= 6
 
 
 def test_a_relay_without_a_broker_ends_though_others_go_on_writing(
