@@ -17,6 +17,7 @@ from millrace.pipeline.timers import Timer
 from millrace.store.contract import Session, Transaction
 from millrace.store.faults import Fault, classify
 from millrace.store.open import open_store
+from millrace.store.postgres import PostgresSession
 
 Work = Callable[[Transaction], object]
 
@@ -251,3 +252,26 @@ def test_a_lock_that_is_not_given_in_time_is_waited_for(postgres: Callable[[], S
     with holder.transaction() as tx:
         tx.sql.execute("LOCK TABLE outbox")
         assert fault_of(postgres(), want) is Fault.AWAY
+
+
+def test_a_connection_left_amid_a_pipeline_is_not_used_again(postgres: Callable[[], Session]) -> None:
+    session = postgres()
+    assert isinstance(session, PostgresSession)
+    with session.transaction():
+        left = session.connection()
+    with suppress(ConnectionError), session.transaction():
+        left.pgconn.send_query_params(b"SELECT 1", [])  # an answer nobody waits for, as of a server that went away
+        raise ConnectionError
+    assert left.closed
+    with session.transaction() as tx:
+        assert tx.sql.execute("SELECT 1") == [(1,)]
+
+
+def test_a_transaction_that_raises_keeps_its_connection(postgres: Callable[[], Session]) -> None:
+    session = postgres()
+    assert isinstance(session, PostgresSession)
+    with session.transaction():
+        kept = session.connection()
+    with pytest.raises(psycopg.errors.UndefinedTable), session.transaction() as tx:
+        tx.sql.execute("DELETE FROM nowhere")
+    assert session.connection() is kept

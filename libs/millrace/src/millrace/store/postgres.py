@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from millrace.store import migrations
 from millrace.store.contract import Lease, Session, Transaction
@@ -110,8 +111,8 @@ class PostgresSession:
         try:
             with connection.transaction(), connection.pipeline() as pipeline:
                 yield Transaction.on(PostgresSql(connection, pipeline))
-        except psycopg.OperationalError:
-            if connection.closed or connection.broken:
+        except BaseException:
+            if not _is_usable(connection):
                 self.close()
             raise
 
@@ -135,6 +136,17 @@ class PostgresSession:
             with suppress(psycopg.Error):
                 self._connection.close()
             self._connection = None
+
+
+def _is_usable(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether a transaction that failed left a connection as it was.
+
+    A server that goes away amid a pipeline can leave it waiting for an answer: open by its own account, and of no use ever after.
+    """
+    if connection.closed:
+        return False
+    info = connection.info
+    return info.transaction_status is TransactionStatus.IDLE and info.pipeline_status is PipelineStatus.OFF
 
 
 class _PostgresLease:
