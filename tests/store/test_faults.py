@@ -260,7 +260,8 @@ def test_a_connection_left_amid_a_pipeline_is_not_used_again(postgres: Callable[
     with session.transaction():
         left = session.connection()
     with suppress(ConnectionError), session.transaction():
-        left.pgconn.send_query_params(b"SELECT 1", [])  # an answer nobody waits for, as of a server that went away
+        for query in (b"SELECT 1 / 0", *[b"SELECT 1"] * 20):  # answers nobody waits for, as of a server that went away
+            left.pgconn.send_query_params(query, [])
         raise ConnectionError
     assert left.closed
     with session.transaction() as tx:
