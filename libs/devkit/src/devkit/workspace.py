@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 _PORTS = random.SystemRandom()
+_CLAIMS: list[socket.socket] = []
 
 
 def root() -> Path:
@@ -29,16 +30,28 @@ def run_dir() -> Path:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on.
+    """Return a port of 127.0.0.1 that nobody listens on, and that no other call gets, in any process, before this process ends.
 
-    It lies below the ephemeral range: a client that keeps knocking at a stopped server's port could otherwise be given that very
-    port as its own, connect to itself, and keep the server from coming back.
+    Between the answer and the server's start lie seconds, and a server that is restarted leaves its port for a moment. The port lies
+    below the ephemeral range: a client that keeps knocking at a stopped server's port could otherwise be given that very port as its
+    own, connect to itself, and keep the server from coming back.
     """
     for _ in range(1000):
         port = _PORTS.randrange(20_000, 32_000)
-        if is_free(port):
+        if _claim(port) and is_free(port):
             return port
     raise OSError("no free port between 20000 and 32000")
+
+
+def _claim(port: int) -> bool:
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0millrace-port-{port}")  # a name without a file: it goes with the process, however that ends
+    except OSError:
+        claim.close()
+        return False
+    _CLAIMS.append(claim)
+    return True
 
 
 def is_free(port: int) -> bool:
