@@ -61,6 +61,7 @@ class KafkaConfig:
             "security.protocol": self.security_protocol,
             "socket.keepalive.enable": True,
             "reconnect.backoff.max.ms": 2_000,
+            "socket.timeout.ms": 10_000,  # what is asked of a broker that went away is asked again after this, not after 60 s
         }
         optional = {
             "ssl.ca.location": self.tls_ca_file,

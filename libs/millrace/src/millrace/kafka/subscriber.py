@@ -12,6 +12,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from millrace.errors import MillraceError, Unavailable
+from millrace.kafka.bounds import within
 from millrace.kafka.closing import leave
 from millrace.kafka.config import KafkaConfig
 from millrace.kafka.connection import ConnectionLog
@@ -26,6 +27,7 @@ HealthReport = Callable[[bool, str], None]
 Place = tuple[str, int]
 
 _PROBE_EVERY_SECONDS = 1.0
+_ANSWER_SECONDS = 3.0
 
 
 class KafkaSubscriber:
@@ -129,6 +131,7 @@ class KafkaSubscription:
             leave(self._consumer, lambda: self._commit(self._progress, wait=True))
 
     def _commit(self, places: Iterable[Place], *, wait: bool) -> None:
+        """Commit behind what is done; with `wait`, return when the broker answered, or `_ANSWER_SECONDS` later."""
         offsets = []
         for place in places:
             offset = self._progress[place].to_commit()
@@ -138,7 +141,7 @@ class KafkaSubscription:
             return
         try:
             if wait:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
+                within(_ANSWER_SECONDS, "commit", lambda: self._consumer.commit(offsets=offsets, asynchronous=False))
             else:
                 self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as failed:
