@@ -30,12 +30,12 @@ class TestSqlite(StoreConformance):
     def test_a_file_keeps_what_was_committed(self, tmp_path: Path, store: Store) -> None:
         session = store.session()
         with session.transaction() as tx:
-            tx.message_ids.remember("group", [("id", 1)])
+            tx.message_ids.remember("group", [("id", 1)])()
         session.close()
         store.close()
         again = open_store(f"sqlite:///{tmp_path}/store.db").session()
         with again.transaction() as tx:
-            assert tx.message_ids.remember("group", [("id", 1)]) == set()
+            assert tx.message_ids.remember("group", [("id", 1)])() == set()
         again.close()
 
 

@@ -232,7 +232,7 @@ def test_what_is_no_database_error_is_a_bug_and_a_version_conflict_asks_for_anot
 
 def test_a_key_too_long_for_an_index_is_the_datas_fault(postgres: Callable[[], Session]) -> None:
     text = "".join(chr(0x4E00 + n * 7919 % 20000) for n in range(6000))
-    assert fault_of(postgres(), lambda tx: tx.message_ids.remember("group", [(text, 1)])) is Fault.DATA
+    assert fault_of(postgres(), lambda tx: tx.message_ids.remember("group", [(text, 1)])()) is Fault.DATA
 
 
 def test_a_server_that_takes_no_writes_yet_is_away(postgres: Callable[[], Session]) -> None:

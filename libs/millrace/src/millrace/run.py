@@ -5,6 +5,7 @@ hand finish, the batch in hand commits, the group is left, the outbox is flushed
 """
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -35,6 +36,7 @@ from millrace.store.faults import Fault, classify
 log = logging.getLogger(__name__)
 _MAINTENANCE_SECONDS = 3600.0
 _AWAITED_SECONDS = 0.1
+_GC_OBJECTS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Service:
 
 def run(service: Service) -> None:
     """Run a service until SIGTERM or SIGINT."""
+    gc.freeze()  # what was imported stays: looked through for garbage again and again, it took a tenth of the CPU time
+    gc.set_threshold(_GC_OBJECTS)
     asyncio.run(_run(service))
 
 

@@ -93,17 +93,19 @@ class EventStore:
         rows = [(a.stream, a.expected_version, a.expected_version + len(a.events), a.state, a.snapshot_version) for a in ordered]
         new = [row for row in rows if row[1] == 0]
         known = [row for row in rows if row[1] > 0]
-        written = self._sql.each(
+        created = self._sql.asked(
             "INSERT INTO stream (id, version, state, snapshot_version) SELECT id, version, state, snapshot FROM rows WHERE true "
             "ON CONFLICT DO NOTHING RETURNING id",
             _STREAM,
             new,
-        ) + self._sql.each(
+        )
+        updated = self._sql.asked(
             "UPDATE stream SET version = rows.version, state = rows.state, snapshot_version = rows.snapshot "
             "FROM rows WHERE stream.id = rows.id AND stream.version = rows.expected RETURNING stream.id",
             _STREAM,
             known,
         )
+        written = created() + updated()
         if len(written) < len(rows):
             missed = sorted({row[0] for row in rows} - {row[0] for row in written})
             raise VersionConflict(f"not at the expected version: {', '.join(missed[:5])}")

@@ -4,7 +4,7 @@ Rows live in partitions of time, by the message's own time (equal in every copy)
 `KEEP_DAYS`; on SQLite they are deleted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from millrace.clock import micros
@@ -19,14 +19,14 @@ class MessageIds:
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
 
-    def remember(self, group: str, messages: Sequence[tuple[str, int]]) -> set[str]:
-        """Record messages (id and time in microseconds) as handled by a group; return the ids that were not recorded before."""
-        found = self._sql.each(
+    def remember(self, group: str, messages: Sequence[tuple[str, int]]) -> Callable[[], set[str]]:
+        """Record messages (id and time in microseconds) as handled by a group; return what gives the ids not recorded before."""
+        found = self._sql.asked(
             "INSERT INTO message_id (grp, id, sent_at) SELECT grp, id, sent_at FROM rows WHERE true ON CONFLICT DO NOTHING RETURNING id",
             {"grp": "text", "id": "text", "sent_at": "bigint"},
             [(group, message_id, sent_at) for message_id, sent_at in messages],
         )
-        return {row[0] for row in found}
+        return lambda: {row[0] for row in found()}
 
     def maintain(self, now: datetime) -> None:
         """Make the partitions of the coming days and drop what is older than `KEEP_DAYS`."""

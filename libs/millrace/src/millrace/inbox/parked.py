@@ -5,7 +5,7 @@ State `retry`: tried again when due. State `dead`: waits for a person (see `inbo
 behind it. What does not block was never read, and its id not recorded; redriven, it takes its place in the key's queue.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,14 +57,14 @@ class ParkedMessages:
             ],
         )
 
-    def blocked(self, group: str, keys: Sequence[str]) -> set[str]:
-        """Return those of the keys that have a message parked that blocks."""
-        found = self._sql.each(
+    def blocked(self, group: str, keys: Sequence[str]) -> Callable[[], set[str]]:
+        """Return what gives those of the keys that have a message parked that blocks."""
+        found = self._sql.asked(
             "SELECT DISTINCT p.key FROM parked p JOIN rows ON p.grp = rows.grp AND p.key = rows.key WHERE p.blocks = 1",
             {"grp": "text", "key": "text"},
             [(group, key) for key in keys],
         )
-        return {row[0] for row in found}
+        return lambda: {row[0] for row in found()}
 
     def due_keys(self, group: str, now: int, limit: int) -> list[str]:
         """Return keys whose head may be tried again, the longest due first. To be locked, then asked for with `heads`."""

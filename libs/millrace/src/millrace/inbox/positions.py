@@ -4,7 +4,7 @@ A position moves only from the value and under the owner epoch that its worker k
 records twice, changes nothing. The size is constant: one row a partition.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from millrace.store.sql import ColumnType, Sql
@@ -85,9 +85,9 @@ class Positions:
             "SELECT DISTINCT topic FROM consumer_position WHERE grp = :grp AND next_offset IS NOT NULL", {"grp": group}
         )}  # fmt: skip
 
-    def advance(self, group: str, moves: Sequence[Move]) -> bool:
-        """Move every position, or say that one of them is not where this worker believes: then nothing must be committed."""
-        moved = self._sql.each(
+    def advance(self, group: str, moves: Sequence[Move]) -> Callable[[], bool]:
+        """Move every position; return what says whether all were where this worker believes: if not, nothing must be committed."""
+        moved = self._sql.asked(
             "UPDATE consumer_position AS p SET next_offset = rows.next FROM rows "
             f"WHERE {_WHERE} AND p.owner_epoch = rows.epoch AND COALESCE(p.next_offset, -1) = rows.held RETURNING owner_epoch",
             {**_KEY, "epoch": "bigint", "held": "bigint", "next": "bigint"},
@@ -97,7 +97,7 @@ class Positions:
                 for m in moves
             ],
         )  # fmt: skip
-        return len(moved) == len(moves)
+        return lambda: len(moved()) == len(moves)
 
     def caught_up(self, group: str, held: Mapping[PartitionId, Position], at: int) -> None:
         """Record that every record there was at `at` has been handled, on the partitions this worker still owns."""

@@ -8,6 +8,7 @@ producer that a fatal error ended is replaced, once nothing can come of it any m
 
 import logging
 import time
+from collections.abc import Sequence
 
 import msgspec
 from confluent_kafka import KafkaError, Message
@@ -21,7 +22,7 @@ from millrace.outbox.config import RelayConfig
 from millrace.outbox.holds import Holds
 from millrace.outbox.outbox import Lane, LeftOut, OutboxRow
 from millrace.pipeline.metrics import PipelineMetrics
-from millrace.store.contract import Session
+from millrace.store.contract import Session, Transaction
 
 log = logging.getLogger(__name__)
 _HEADERS = msgspec.msgpack.Decoder(list[tuple[str, bytes | None]])
@@ -55,7 +56,10 @@ class Dispatch:
         self._holds.forget_refused()
 
     def round(self, session: Session) -> bool:
-        """Publish the head of the outbox; return whether more may follow at once."""
+        """Publish the head of the outbox; return whether more may follow at once.
+
+        What the broker took is removed in the next round's first transaction, which reads the head in any case: one commit a round.
+        """
         self._holds.try_refused()
         held = set(self._holds.topics)
         refused = self._holds.refused
@@ -65,14 +69,25 @@ class Dispatch:
             some = self._send_head(session)
         except Unavailable as silent:
             self._silent(silent)
+            self.settle(session)
         self._producer.flush(self._config.round_seconds)
         if self._doubted:
             self._send_alone()
         if self._producer.broken:
             self._renew_producer()
-        moved = self._remove_delivered(session) or self._holds.refused > refused or bool(self._holds.topics - held)
+        if self._delivered:
+            self._health.report("kafka", True)
+            self.answered = True
+        moved = bool(self._delivered) or self._holds.refused > refused or bool(self._holds.topics - held)
         self._metrics.held_back(self._holds.blocking, len(self._holds.topics))
         return (some and moved) or bool(self._under_way)
+
+    def settle(self, session: Session) -> None:
+        """Remove from the outbox what the broker has: there may be no further round."""
+        if self._delivered:
+            with session.transaction() as tx:
+                gone = self._remove_delivered(tx)
+            self._gone(gone)
 
     def drain(self) -> bool:
         """Wait for what is under way, as long as the broker may take; return whether nothing is left."""
@@ -102,9 +117,12 @@ class Dispatch:
         for _ in range(_MAX_PAGES):
             limit = self._config.max_batch - sent
             if limit <= 0 or len(self._under_way) > 2 * self._config.max_batch:
+                self.settle(session)
                 break
             with session.transaction() as tx:
+                gone = self._remove_delivered(tx)
                 rows = tx.outbox.head(limit, self._left_out(passed))
+            self._gone(gone)
             found += len(rows)
             sent += sum(self._offer(row, passed) for row in rows)
             if len(rows) < limit:
@@ -195,17 +213,19 @@ class Dispatch:
         self.answered = False
         self._health.report("kafka", False, str(error))
 
-    def _remove_delivered(self, session: Session) -> bool:
-        """Remove from the outbox what the broker has; return whether that was any."""
-        delivered, self._delivered = list(self._delivered.values()), {}
+    def _remove_delivered(self, tx: Transaction) -> Sequence[int]:
+        delivered = list(self._delivered.values())
         if delivered:
-            with session.transaction() as tx:
-                tx.outbox.delivered(delivered, micros(self._clock()))
-            self._holds.gone(row.id for row in delivered)
-            self._metrics.delivered(len(delivered))
-            self._health.report("kafka", True)
-            self.answered = True
-        return bool(delivered)
+            tx.outbox.delivered(delivered, micros(self._clock()))
+        return [row.id for row in delivered]
+
+    def _gone(self, ids: Sequence[int]) -> None:
+        """Forget rows, now that their removal is committed."""
+        for row_id in ids:
+            del self._delivered[row_id]
+        self._holds.gone(ids)
+        if ids:
+            self._metrics.delivered(len(ids))
 
     def _renew_producer(self) -> None:
         """Go on with a new producer, once the broken one has nothing under way; what it did not deliver is still in the outbox."""

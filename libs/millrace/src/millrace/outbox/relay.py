@@ -115,6 +115,7 @@ class Relay:
         until = time.monotonic() + self._grace_seconds
         while self._dispatch.round(lease.session) and self._dispatch.answered and time.monotonic() < until:
             pass
+        self._dispatch.settle(lease.session)
 
     def _database_fault(self, error: Exception) -> None:
         if classify(error) is Fault.BUG:

@@ -39,20 +39,27 @@ class Attempt:
         self._findings = findings
         self._now = micros(stage.now)
         self._failed: list[ParkedMessage] = []
+        self._work: list[Input] = []
+        self._blocked: set[str] = set()
         self._retry_effects: list[PendingEffect] = []
         self._released: list[ParkedMessage] = []
         self.results: dict[str, Result] = {}
         self.done = self.retried = self.dead = self.duplicates = 0
 
-    def decide(self, batch: "Batch") -> None:
-        """Decide every input in order, parked ones first."""
+    def admit(self, batch: "Batch") -> None:
+        """Lock the keys, and find what is to be decided: parked messages that are due, and inputs that were not handled before."""
         group, tx = self._engine.group, self._tx
         keys = sorted({source.key for source in batch.inputs} | set(batch.due_keys))
         tx.sql.lock([lock_id(group, key) for key in keys])
         due = self._findings.to_try(tx.parked.run(group, batch.due_keys, self._now))
         parked = self._unrepeated([self._parked_input(message) for message in due])
-        self._blocked = tx.parked.blocked(group, keys)
-        work = [*parked, *self._fresh(batch.inputs)]
+        blocked = tx.parked.blocked(group, keys)
+        self._work = [*parked, *self._fresh(batch.inputs)]
+        self._blocked = blocked()
+
+    def decide(self) -> None:
+        """Decide what was admitted, in order, parked messages first."""
+        work = self._work
         wanted: dict[str, Sequence[str]] = {}
         for source in work:
             if self._findings.rejection(source) is not None:
@@ -110,9 +117,10 @@ class Attempt:
         tx, group = self._tx, self._engine.group
         inputs = [source for source in inputs if not self._is_for_another(source)]
         messages = {source.id: source.sent_at for source in inputs if self._has_message_id(source)}
-        fresh = tx.message_ids.remember(group, list(messages.items()))
-        fresh |= {timer.id for timer in tx.timers.take([source.timer for source in inputs if source.timer])}
+        remembered = tx.message_ids.remember(group, list(messages.items()))
+        fresh = {timer.id for timer in tx.timers.take([source.timer for source in inputs if source.timer])}
         fresh |= tx.effects.done([source.effect.id for source in inputs if source.effect])
+        fresh |= remembered()
         left: list[Input] = []
         for source in inputs:
             if self._has_message_id(source):
@@ -144,7 +152,7 @@ class Attempt:
     def _unrepeated(self, parked: Sequence[Input]) -> list[Input]:
         """Leave out those redriven that were not readable when they were parked, so that their ids say nothing, and came again since."""
         first = {s.id: s.sent_at for s in parked if s.parked and not s.parked.blocks and self._has_message_id(s)}
-        fresh = self._tx.message_ids.remember(self._engine.group, list(first.items()))
+        fresh = self._tx.message_ids.remember(self._engine.group, list(first.items()))()
         left: list[Input] = []
         for source in parked:
             if source.parked and source.id in first and source.id not in fresh:

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 PACE_SECONDS = 0.04
 """How often batches begin at most, unless a service says otherwise."""
 
+_SLOW_MS = 100
+_FETCH_BYTES = 65_536
+
 # The client is beyond repair: another member has our group.instance.id, for instance.
 _ENDED = frozenset((KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID, KafkaError.UNRELEASED_INSTANCE_ID))
 
@@ -61,6 +64,11 @@ class ConsumerConfig:
     away_seconds: float = 0.2
     max_parked: int = 100_000
     max_parked_per_key: int = 10_000
+
+    def fetch_settings(self) -> dict[str, int]:
+        """Have the broker keep a slow pace: it answers that often, not each time something came in."""
+        wait_ms = round(self.pace_seconds * 1000)
+        return {"fetch.min.bytes": _FETCH_BYTES, "fetch.wait.max.ms": wait_ms} if wait_ms >= _SLOW_MS else {}
 
 
 class PipelineConsumer:
@@ -100,6 +108,7 @@ class PipelineConsumer:
             consumer = Consumer(
                 {
                     **self._kafka.consumer_settings(self._engine.group),
+                    **self._config.fetch_settings(),
                     "enable.partition.eof": True,  # tells that all was read where the last offset is no record's
                     "error_cb": self._on_error,
                     "on_commit": self._on_commit,

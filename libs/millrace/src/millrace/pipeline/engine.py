@@ -152,13 +152,15 @@ class Engine:
     def _attempt(self, session: Session, batch: Batch, findings: Findings, *, commit: bool) -> Attempt:
         now = self._clock()
         with session.transaction() as tx:
-            if commit and batch.moves and not tx.positions.advance(self.group, batch.moves):
-                raise PositionLost(f"{self.group} no longer owns what it read")
+            owned = tx.positions.advance(self.group, batch.moves if commit else ())
             stage = Stage(self._registry, self._codec, self._config.source, now, self._config.max_message_bytes)
             run = Attempt(self, tx, stage, findings)
             nothing = in_hand.set(None)
             try:
-                run.decide(batch)
+                run.admit(batch)
+                if not owned():
+                    raise PositionLost(f"{self.group} no longer owns what it read")
+                run.decide()
             finally:
                 in_hand.reset(nothing)
             run.write()

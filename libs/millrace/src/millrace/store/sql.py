@@ -6,7 +6,7 @@ microseconds since 1970 in UTC, truth values 0 or 1, documents JSON text. What t
 
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, Protocol
 
@@ -30,6 +30,9 @@ class Sql(Protocol):
     def each(self, query: str, columns: Mapping[str, ColumnType], rows: Sequence[Row]) -> list[Row]:
         """Run one statement that reads the table `rows`, made of `rows` with `columns`. An empty batch runs nothing."""
 
+    def asked(self, query: str, columns: Mapping[str, ColumnType], rows: Sequence[Row]) -> Callable[[], list[Row]]:
+        """Run a statement as `each` does, and return what gives its rows: those asked one after the other cost one answer."""
+
     def lock(self, keys: Sequence[int]) -> None:
         """Hold the lock of every key (64 bits, signed) from before the next statement until the transaction ends.
 
@@ -51,13 +54,17 @@ class PostgresSql:
     def __init__(self, connection: psycopg.Connection[Row], pipeline: psycopg.Pipeline) -> None:
         self._connection = connection
         self._pipeline = pipeline
+        self._sent = self._answered = 0
 
     def execute(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        return self._run(query, _for_psycopg(query), parameters or {})
+        return self._run(query, _for_psycopg(query), parameters or {})()
 
     def each(self, query: str, columns: Mapping[str, ColumnType], rows: Sequence[Row]) -> list[Row]:
+        return self.asked(query, columns, rows)()
+
+    def asked(self, query: str, columns: Mapping[str, ColumnType], rows: Sequence[Row]) -> Callable[[], list[Row]]:
         if not rows:
-            return []
+            return list
         arrays = [list(column) for column in zip(*rows, strict=True)]
         return self._run(query, _with_unnest(query, tuple(columns.items())), arrays)
 
@@ -69,14 +76,22 @@ class PostgresSql:
 
     def settle(self) -> None:
         self._pipeline.sync()
+        self._answered = self._sent
 
-    def _run(self, query: str, statement: bytes, parameters: Mapping[str, Any] | Sequence[Any]) -> list[Row]:
+    def _run(self, query: str, statement: bytes, parameters: Mapping[str, Any] | Sequence[Any]) -> Callable[[], list[Row]]:
         cursor = self._connection.cursor(binary=True)
         cursor.execute(statement, parameters)
         if _gives_no_rows(query):
-            return []
-        self._pipeline.sync()
-        return cursor.fetchall() if cursor.description else []
+            return list
+        self._sent += 1
+        number = self._sent
+
+        def rows() -> list[Row]:
+            if self._answered < number:
+                self.settle()
+            return cursor.fetchall() if cursor.description else []
+
+        return rows
 
 
 class SqliteSql:
@@ -99,6 +114,10 @@ class SqliteSql:
             values = [value for row in part for value in row]
             found += self._connection.execute(_with_values(query, tuple(columns), len(part)), values).fetchall()
         return found
+
+    def asked(self, query: str, columns: Mapping[str, ColumnType], rows: Sequence[Row]) -> Callable[[], list[Row]]:
+        found = self.each(query, columns, rows)
+        return lambda: found
 
     def lock(self, keys: Sequence[int]) -> None:
         return None

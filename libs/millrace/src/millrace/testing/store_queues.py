@@ -107,38 +107,38 @@ class QueueConformance:
     def test_a_position_moves_only_from_where_it_stands(self, tx: Transaction) -> None:
         part = PartitionId("topic", "id", 0)
         held = tx.positions.claim(GROUP, [part])[part]
-        assert tx.positions.advance(GROUP, [Move(part, held, 5)])
-        assert not tx.positions.advance(GROUP, [Move(part, held, 5)])
-        assert not tx.positions.advance(GROUP, [Move(part, Position(4, held.owner_epoch), 9)])
-        assert tx.positions.advance(GROUP, [Move(part, Position(5, held.owner_epoch), 9)])
+        assert tx.positions.advance(GROUP, [Move(part, held, 5)])()
+        assert not tx.positions.advance(GROUP, [Move(part, held, 5)])()
+        assert not tx.positions.advance(GROUP, [Move(part, Position(4, held.owner_epoch), 9)])()
+        assert tx.positions.advance(GROUP, [Move(part, Position(5, held.owner_epoch), 9)])()
         assert tx.positions.claim(GROUP, [part])[part].next_offset == 9
 
     def test_who_lost_a_partition_moves_it_no_more(self, tx: Transaction) -> None:
         part = PartitionId("topic", "id", 0)
         old = tx.positions.claim(GROUP, [part])[part]
         new = tx.positions.claim(GROUP, [part])[part]
-        assert not tx.positions.advance(GROUP, [Move(part, old, 5)])
-        assert tx.positions.advance(GROUP, [Move(part, new, 5)])
+        assert not tx.positions.advance(GROUP, [Move(part, old, 5)])()
+        assert tx.positions.advance(GROUP, [Move(part, new, 5)])()
 
     def test_one_missed_position_is_told_though_others_moved(self, tx: Transaction) -> None:
         parts = [PartitionId("topic", "id", number) for number in (0, 1)]
         held = tx.positions.claim(GROUP, parts)
         moves = [Move(parts[0], held[parts[0]], 5), Move(parts[1], Position(3, 1), 5)]
-        assert not tx.positions.advance(GROUP, moves)
+        assert not tx.positions.advance(GROUP, moves)()
 
     def test_a_reset_moves_a_position_once_and_only_for_its_owner(self, tx: Transaction) -> None:
         part, other = PartitionId("topic", "id", 0), PartitionId("topic", "id", 1)
         held = tx.positions.claim(GROUP, [part, other])
-        tx.positions.advance(GROUP, [Move(part, held[part], 5)])
+        tx.positions.advance(GROUP, [Move(part, held[part], 5)])()
         assert tx.positions.reset(GROUP, [Reset(part, 9, 2, "one"), Reset(other, 1, 3, "one")]) == {other: Position(3, 1)}
         assert tx.positions.reset(GROUP, [Reset(part, 1, 2, "one")]) == {part: Position(2, 1)}
-        assert tx.positions.advance(GROUP, [Move(part, Position(2, 1), 4)])
+        assert tx.positions.advance(GROUP, [Move(part, Position(2, 1), 4)])()
         assert tx.positions.reset(GROUP, [Reset(part, 1, 2, "one")]) == {}
         assert tx.positions.reset(GROUP, [Reset(part, 1, 1, "two")]) == {part: Position(1, 1)}
 
     def test_a_topic_made_anew_has_positions_of_its_own(self, tx: Transaction) -> None:
         old, new = PartitionId("topic", "old", 0), PartitionId("topic", "new", 0)
-        tx.positions.advance(GROUP, [Move(old, tx.positions.claim(GROUP, [old])[old], 5)])
+        tx.positions.advance(GROUP, [Move(old, tx.positions.claim(GROUP, [old])[old], 5)])()
         assert tx.positions.claim(GROUP, [new])[new] == Position(None, 1)
         assert tx.positions.topics_read(GROUP) == {"topic"}
         assert tx.positions.topics_read("other") == set()
@@ -164,34 +164,34 @@ class QueueConformance:
     # message ids
 
     def test_a_message_id_is_new_once_for_each_group(self, tx: Transaction) -> None:
-        assert tx.message_ids.remember(GROUP, [("a", 1), ("b", 2), ("a", 1)]) == {"a", "b"}
-        assert tx.message_ids.remember(GROUP, [("b", 2), ("c", 3)]) == {"c"}
-        assert tx.message_ids.remember("other", [("b", 2)]) == {"b"}
+        assert tx.message_ids.remember(GROUP, [("a", 1), ("b", 2), ("a", 1)])() == {"a", "b"}
+        assert tx.message_ids.remember(GROUP, [("b", 2), ("c", 3)])() == {"c"}
+        assert tx.message_ids.remember("other", [("b", 2)])() == {"b"}
 
     def test_message_ids_are_remembered_through_the_maintenance_of_days(self, session: Session) -> None:
         first = datetime(2026, 3, 1, 23, 59, tzinfo=UTC)
         sent = [(f"id-{day}", micros(first + timedelta(days=day))) for day in range(-2, 4)]
         with session.transaction() as tx:
-            tx.message_ids.remember(GROUP, sent)
+            tx.message_ids.remember(GROUP, sent)()
         for day in range(KEEP_DAYS - 2):
             with session.transaction() as tx:
                 tx.message_ids.maintain(first + timedelta(days=day))
                 tx.message_ids.maintain(first + timedelta(days=day))
-                assert tx.message_ids.remember(GROUP, sent) == set(), f"on day {day}"
+                assert tx.message_ids.remember(GROUP, sent)() == set(), f"on day {day}"
                 today = (f"of day {day}", micros(first + timedelta(days=day)))
-                assert tx.message_ids.remember(GROUP, [today, today]) == {today[0]}
+                assert tx.message_ids.remember(GROUP, [today, today])() == {today[0]}
 
     def test_message_ids_are_forgotten_once_they_are_too_old(self, session: Session) -> None:
         first = datetime(2026, 3, 1, 12, tzinfo=UTC)
         old, young = ("old", micros(first)), ("young", micros(first + timedelta(days=KEEP_DAYS)))
         with session.transaction() as tx:
             tx.message_ids.maintain(first)
-            tx.message_ids.remember(GROUP, [old, young])
+            tx.message_ids.remember(GROUP, [old, young])()
         for day in range(1, KEEP_DAYS + 2):
             with session.transaction() as tx:
                 tx.message_ids.maintain(first + timedelta(days=day))
         with session.transaction() as tx:
-            assert tx.message_ids.remember(GROUP, [old, young]) == {"old"}
+            assert tx.message_ids.remember(GROUP, [old, young])() == {"old"}
 
     # parked messages
 
@@ -233,8 +233,8 @@ class QueueConformance:
             GROUP,
             [parked("a", b"1", state="dead", blocks=False), parked("b", b"2"), parked("a", b"3", state="dead", blocks=False)],
         )
-        assert tx.parked.blocked(GROUP, ["a", "b", "c"]) == {"b"}
-        assert tx.parked.blocked("other", ["a", "b"]) == set()
+        assert tx.parked.blocked(GROUP, ["a", "b", "c"])() == {"b"}
+        assert tx.parked.blocked("other", ["a", "b"])() == set()
         assert tx.parked.run(GROUP, ["a"], now=5) == []
 
     def test_released_messages_are_gone_and_updated_ones_keep_their_place(self, tx: Transaction) -> None:

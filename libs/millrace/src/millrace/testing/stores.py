@@ -49,6 +49,15 @@ class StoreConformance(EventConformance, QueueConformance):
         assert tx.sql.each("INSERT INTO written SELECT n FROM rows", {"n": "bigint"}, [(3,)]) == []
         assert tx.sql.execute("SELECT n FROM written ORDER BY n") == [(1,), (2,), (3,)]
 
+    def test_statements_asked_together_run_in_order_and_each_has_its_rows(self, tx: Transaction) -> None:
+        tx.sql.execute("CREATE TABLE written (n bigint PRIMARY KEY)")
+        write, read = "INSERT INTO written SELECT n FROM rows RETURNING n", "SELECT written.n FROM written, rows ORDER BY 1"
+        first = tx.sql.asked(write, {"n": "bigint"}, [(1,)])
+        between = tx.sql.asked(read, {"n": "bigint"}, [(0,)])
+        last = tx.sql.asked(write, {"n": "bigint"}, [(2,)])
+        assert tx.sql.asked(write, {"n": "bigint"}, [])() == []
+        assert (last(), between(), first()) == ([(2,)], [(1,)], [(1,)])
+
     def test_settling_raises_what_an_earlier_statement_failed_with(self, session: Session) -> None:
         with suppress(Undone), session.transaction() as tx:
             tx.sql.execute("CREATE TABLE written (n bigint PRIMARY KEY)")
@@ -64,7 +73,7 @@ class StoreConformance(EventConformance, QueueConformance):
         with suppress(Undone), session.transaction() as tx:
             tx.events.append([append("order-1", 0, "Placed")], 1)
             tx.outbox.add([row(1)])
-            tx.message_ids.remember(GROUP, [("id", 1)])
+            tx.message_ids.remember(GROUP, [("id", 1)])()
             tx.parked.park(GROUP, [parked("key", b"1")])
             tx.timers.start(GROUP, [timer("t")])
             tx.effects.add(GROUP, [effect("e")], 0)
@@ -74,7 +83,7 @@ class StoreConformance(EventConformance, QueueConformance):
             assert tx.events.load(["order-1"]) == {}
             assert tx.events.read("order-1") == []
             assert tx.outbox.size() == 0
-            assert tx.message_ids.remember(GROUP, [("id", 1)]) == {"id"}
+            assert tx.message_ids.remember(GROUP, [("id", 1)])() == {"id"}
             assert tx.parked.count(GROUP) == 0
             assert tx.timers.due(GROUP, 10, 10) == []
             assert tx.effects.lease(GROUP, 10, 20, 10) == []
