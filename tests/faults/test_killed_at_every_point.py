@@ -11,7 +11,7 @@ from devkit import crash_points
 from devkit.accounts import Place, booked, charge
 from devkit.processes import Children, log_tail
 from millrace.kafka.records import record_of
-from millrace.message import CAUSATION_ID
+from millrace.message import CAUSATION_ID, Message
 from millrace.store.contract import Store
 from millrace.testing.waiting import eventually
 
@@ -59,9 +59,10 @@ def test_a_service_killed_at_every_point_loses_nothing_and_has_each_effect_once(
     place, log = new_place(url, instance="the one"), tmp_path / "service.log"
     store = new_store(place)
     sent: dict[str, list[str]] = {account: [] for account in ACCOUNTS}
+    messages: list[Message] = []
     for point in points:
-        messages = [charge(account) for account in ACCOUNTS]
-        send(place.requests, *messages, *messages)
+        copies, messages = messages, [charge(account) for account in ACCOUNTS]
+        send(place.requests, *copies, *messages)
         for account, message in zip(ACCOUNTS, messages, strict=True):
             sent[account].append(message.id)
         life = children.start(crash_points.process(place, log, point))

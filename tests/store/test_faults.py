@@ -18,6 +18,7 @@ from millrace.store.contract import Session, Transaction
 from millrace.store.faults import Fault, classify
 from millrace.store.open import open_store
 from millrace.store.postgres import PostgresSession
+from millrace.testing.waiting import eventually
 
 Work = Callable[[Transaction], object]
 
@@ -147,6 +148,29 @@ def test_a_cancelled_statement_means_the_database_is_away(postgres: Callable[[],
         tx.sql.execute("SELECT pg_sleep(10)")
 
     assert fault_of(postgres(), cancelled) is Fault.AWAY
+
+
+def test_a_process_that_stops_amid_a_transaction_loses_it_after_a_while(postgres_url: Callable[[], str]) -> None:
+    url, shown = postgres_url(), "SHOW idle_in_transaction_session_timeout"
+    watching = open_store(url).session()
+    with watching.transaction() as tx:
+        assert tx.sql.execute(shown) == [("30s",)]
+    hurried = open_store(f"{url}?options=-c%20idle_in_transaction_session_timeout%3D100ms").session()
+
+    def stopped(tx: Transaction) -> None:
+        assert tx.sql.execute(shown) == [("100ms",)]
+        tx.sql.lock([1])
+        backend = tx.sql.execute("SELECT pg_backend_pid()")[0][0]
+
+        def is_gone() -> bool:
+            with watching.transaction() as other:
+                return not other.sql.execute("SELECT 1 FROM pg_stat_activity WHERE pid = :pid", {"pid": backend})
+
+        eventually(is_gone, 30)
+        tx.sql.execute("SELECT 1")
+
+    assert fault_of(hurried, stopped) is Fault.AWAY
+    watching.close()
 
 
 def test_too_many_connections_mean_the_database_is_away(postgres_url: Callable[[], str]) -> None:

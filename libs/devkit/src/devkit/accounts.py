@@ -19,6 +19,7 @@ from millrace.edge.server import EdgeConfig, EdgeServer
 from millrace.kafka.config import KafkaConfig
 from millrace.message import Message
 from millrace.observability.health import Health
+from millrace.outbox.config import RelayConfig
 from millrace.pipeline.commands import CommandThread
 from millrace.pipeline.consumer import ConsumerConfig
 from millrace.pipeline.engine import Engine, EngineConfig
@@ -34,7 +35,7 @@ from shop.types.v1.money_pb2 import Money
 class Place:
     """Where one such service works: its store, its broker, topics and group, and the file that notes each call made outside.
 
-    A member with an `instance` is a static one.
+    A member with an `instance` is a static one. A relay that the store hears nothing of for 6 s has another take over.
     """
 
     store_url: str
@@ -164,6 +165,7 @@ def service(place: Place, store: Store, reactor: Reactor) -> Service:
         edge=EdgeServer(EdgeConfig("127.0.0.1:0"), health, [], []),
         consumer=ConsumerConfig([place.requests], commit_seconds=0.1),
         reactors={Call: reactor},
+        relay=RelayConfig(silence_seconds=6.0),
     )
 
 

@@ -110,8 +110,8 @@ class _WatchedStore:
     def session(self) -> Session:
         return _WatchedSession(self._inner.session(), self._reach)
 
-    def try_lease(self) -> Any:
-        lease = self._inner.try_lease()
+    def try_lease(self, silence_seconds: float = 30.0) -> Any:
+        lease = self._inner.try_lease(silence_seconds)
         return None if lease is None else _WatchedLease(lease, self._reach)
 
     def __getattr__(self, name: str) -> Any:

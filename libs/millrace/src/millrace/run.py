@@ -62,6 +62,7 @@ class Service:
     prepare: Callable[[], Awaitable[None]] | None = None
     awaited: Mapping[str, Callable[[], Awaitable[bool]]] = field(default_factory=dict)
     at_end: Sequence[Callable[[], object]] = ()
+    relay: RelayConfig = field(default_factory=RelayConfig)
 
 
 def run(service: Service) -> None:
@@ -130,7 +131,7 @@ def _maintain(service: Service) -> None:
 
 
 async def _work(service: Service, waiting: "asyncio.Future[object]") -> None:
-    relay = Relay(RelayConfig(), service.kafka, service.store, service.health, service.engine.metrics, service.engine.clock)
+    relay = Relay(service.relay, service.kafka, service.store, service.health, service.engine.metrics, service.engine.clock)
     consumer = PipelineConsumer(service.consumer, service.kafka, service.engine, service.store, service.health)
     reactors = Reactors(service.reactors, service.engine, service.commands)
     service.engine.listen(lambda committed: relay.wake() if committed.published else None)

@@ -11,6 +11,7 @@ class RelayConfig:
     A round waits `round_seconds` for its reports; what takes longer (a partition without a leader) goes on meanwhile, and holds up its own
     keys only. Messages refused for good are tried again every `refused_seconds`: a limit may be raised. A topic that takes no messages is
     asked for again every `held_seconds`; so is one of whose keys more are refused than `max_refused` of all topics together.
+    A leader that the database hears nothing of for `silence_seconds`, since its process is stopped perhaps, has another take over.
     """
 
     sweep_seconds: float = 1.0
@@ -21,6 +22,7 @@ class RelayConfig:
     probe_seconds: float = 5.0
     held_seconds: float = 5.0
     max_refused: int = 4000
+    silence_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         """Raises ValueError where what is left out of a look at the outbox could become more than one statement takes."""

@@ -40,6 +40,7 @@ class Relay:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay")
         self._grace_seconds = kafka.message_timeout_seconds + 1
+        self._silence_seconds = max(config.silence_seconds, 3 * self._grace_seconds, 3 * config.sweep_seconds)
 
     def start(self) -> None:
         """Begin to publish; waits for the lease, the database and the broker as long as it takes."""
@@ -61,7 +62,7 @@ class Relay:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                lease = self._store.try_lease()
+                lease = self._store.try_lease(self._silence_seconds)
             except Exception as error:
                 self._database_fault(error)
                 lease = None

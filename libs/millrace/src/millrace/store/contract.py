@@ -74,8 +74,11 @@ class Store(Protocol):
     def session(self) -> Session:
         """Open a session. It connects at its first transaction."""
 
-    def try_lease(self) -> Lease | None:
-        """Become the one relay, or None while another process is."""
+    def try_lease(self, silence_seconds: float = 30.0) -> Lease | None:
+        """Become the one relay, or None while another process is.
+
+        A holder that asks the store nothing for `silence_seconds`, frozen perhaps, loses the lease, and its session raises.
+        """
 
     def wake_relay(self) -> None:
         """Tell the relay, in whichever process it runs, that there is something in the outbox. One short transaction of its own."""

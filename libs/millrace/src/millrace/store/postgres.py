@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from millrace.store import migrations
@@ -18,8 +19,10 @@ _MIGRATION_LOCK = 0x6D696C6C6D696772
 _RELAY_CHANNEL = "millrace_relay"
 _CONNECT_SECONDS = 5
 _LISTEN_SECONDS = 0.5
-_PLANS = "-c plan_cache_mode=force_generic_plan"
+_PLANS = "force_generic_plan"
 """Statements take arrays of any length, and one plan suits all: planning anew took a third of a small batch's time in the server."""
+_STUCK_SECONDS = 30
+"""How long a process may stop amid a transaction, frozen perhaps, before the server ends it and what it locked is free again."""
 
 
 class PostgresStore:
@@ -34,11 +37,11 @@ class PostgresStore:
         """Open a session. See `Store`."""
         return PostgresSession(self._url, self._application)
 
-    def try_lease(self) -> Lease | None:
-        """Become the one relay, by a lock that the database drops with the connection."""
+    def try_lease(self, silence_seconds: float = 30.0) -> Lease | None:
+        """Become the one relay, by a lock that the database drops with the connection. See `Store`."""
         session = PostgresSession(self._url, f"{self._application} relay")
         try:
-            lease = _PostgresLease.take(session)
+            lease = _PostgresLease.take(session, silence_seconds)
         except BaseException:
             session.close()
             raise
@@ -125,7 +128,8 @@ class PostgresSession:
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(
                 self._url, autocommit=True, application_name=self._application, connect_timeout=_CONNECT_SECONDS,
-                options=_PLANS, keepalives_idle=10, keepalives_interval=5, keepalives_count=3,
+                keepalives_idle=10, keepalives_interval=5, keepalives_count=3,
+                options=_options(self._url),
             )  # fmt: skip
         return self._connection
 
@@ -142,6 +146,12 @@ class PostgresSession:
             self._connection = None
 
 
+def _options(url: str) -> str:
+    """Return what the server is told for each session; what the address itself asks for comes behind it, and holds."""
+    given = conninfo_to_dict(url).get("options") or ""
+    return f"-c plan_cache_mode={_PLANS} -c idle_in_transaction_session_timeout={_STUCK_SECONDS}s {given}"
+
+
 def _undone(connection: psycopg.Connection[Any]) -> bool:
     """Roll back what failed; return whether the connection is as it was before.
 
@@ -154,6 +164,11 @@ def _undone(connection: psycopg.Connection[Any]) -> bool:
     return not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE
 
 
+_END_IF_SILENT = (
+    "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = 'idle_session_timeout'"  # from PostgreSQL 14 on
+)
+
+
 class _PostgresLease:
     """The relay's advisory lock, on the connection that the relay reads with: losing one is losing the other."""
 
@@ -162,8 +177,9 @@ class _PostgresLease:
         self.predecessor_left_cleanly = predecessor_left_cleanly
 
     @classmethod
-    def take(cls, session: PostgresSession) -> "_PostgresLease | None":
+    def take(cls, session: PostgresSession, silence_seconds: float) -> "_PostgresLease | None":
         connection = session.connection()
+        connection.execute(_END_IF_SILENT, [f"{silence_seconds * 1000:.0f}"])
         answer = connection.execute("SELECT pg_try_advisory_lock(%s)", [_RELAY_LOCK]).fetchone()
         if answer is None or not answer[0]:
             return None

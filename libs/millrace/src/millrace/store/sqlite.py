@@ -27,8 +27,8 @@ class SqliteStore:
         """Open a session. See `Store`."""
         return SqliteSession(self._turn, self._path, self._memory)
 
-    def try_lease(self) -> Lease | None:
-        """Become the one relay of this process, which is the only one."""
+    def try_lease(self, silence_seconds: float = 30.0) -> Lease | None:
+        """Become the one relay of this process, which is the only one: when it is silent, so is whoever could follow."""
         with self._turn:
             if self._leased:
                 return None
