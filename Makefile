@@ -47,6 +47,10 @@ check: lint ## Lint and the tests that need no server
 test: setup lint ## Lint and every test, against real Kafka and real PostgreSQL
 	@$(python) -m pytest $(workers)
 
+.PHONY: mutants
+mutants: setup ## Break each rule of the pipeline in turn: the test named for it must fail
+	@exec $(python) tools/mutants.py
+
 .PHONY: proto
 proto: setup ## Judge proto/, and generate Python from it
 	@$(python) tools/proto.py

@@ -11,6 +11,7 @@ from millrace.decision import Context, Decision, Publish
 from millrace.errors import PositionLost, Refused
 from millrace.inbox.positions import Move, PartitionId, Position
 from millrace.message import CAUSATION_ID, CORRELATION_ID, SEQUENCE, TRACEPARENT
+from millrace.pipeline.attempt import lock_id
 from millrace.pipeline.engine import Batch
 from millrace.pipeline.inputs import Input
 
@@ -107,6 +108,21 @@ def test_two_threads_that_meet_on_new_streams_both_have_their_effect_once(world:
     assert failures == []
     assert sum(world.account(f"a{n}").total for n in range(7)) == 120
     assert len(world.outbox()) == 120
+
+
+def test_a_batch_waits_for_another_that_works_on_its_key(world: Any) -> None:
+    batch = Batch([world.engine.decoder.decode(world.record(world.message("a")))])
+    session = world.store.session()
+    working = threading.Thread(target=lambda: world.engine.process(session, batch))
+    with world.session.transaction() as tx:
+        tx.sql.lock([lock_id(world.group, "a")])
+        working.start()
+        working.join(0.3)
+        assert working.is_alive()
+        assert tx.events.read("account-a") == []
+    working.join(30)
+    session.close()
+    assert world.account("a").total == 1
 
 
 def test_a_stream_another_writer_moved_meanwhile_is_decided_again(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from millrace.clock import micros
 from millrace.decision import Context, Decision, Publish, StartTimer, TimerFired
 from millrace.errors import Refused, TransientError
-from millrace.pipeline.inputs import Input
+from millrace.pipeline.inputs import Input, Result
 
 SECOND = timedelta(seconds=1)
 
@@ -41,8 +41,9 @@ def test_a_timer_that_two_workers_found_fires_once(world: Any) -> None:
     (timer,) = world.due_timers()
     fired = Input("timer t", "a", TimerFired("t", "reminder", "a", 1), {}, timer=timer)
     world.process(inputs=[fired])
-    world.process(inputs=[fired])
+    assert world.process(inputs=[fired]) == {"timer t": Result()}
     assert world.notes("a") == ["t reminder 1"]
+    assert world.due_timers() == []
 
 
 def test_a_timer_started_again_is_replaced_and_a_cancelled_one_never_fires(world: Any) -> None:

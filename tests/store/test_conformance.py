@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from millrace.store.contract import Store
@@ -48,6 +49,20 @@ class TestPostgres(StoreConformance):
         store.migrate()
         yield store
         store.close()
+
+    def test_a_lease_lost_with_its_connection_sends_nothing_more(self, store: Store) -> None:
+        lease = store.try_lease()
+        assert lease is not None
+        session = store.session()
+        with session.transaction() as tx:
+            tx.sql.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        for _ in range(2):
+            with pytest.raises(psycopg.OperationalError), lease.session.transaction() as tx:
+                tx.outbox.size()
+        lease.abandon()
+        session.close()
 
 
 def test_an_address_of_another_kind_is_refused() -> None:

@@ -109,6 +109,13 @@ class Running:
         (answer,) = self.admin.delete_consumer_groups([self.group]).values()
         answer.result()
 
+    def make_anew(self, topic: str) -> None:
+        """Delete a topic and make another of its name, with one partition; nobody may read it."""
+        self.admin.delete_topics([topic], operation_timeout=30)[topic].result()
+        eventually(lambda: topic not in self.admin.list_topics(timeout=10).topics, 30)
+        self.admin.create_topics([NewTopic(topic, 1)], operation_timeout=30)[topic].result()
+        eventually(lambda: topic in self.admin.list_topics(timeout=10).topics, 30)
+
     def notes(self, *accounts: str) -> list[str]:
         return [note for account in accounts for note in self.world.notes(account)]
 

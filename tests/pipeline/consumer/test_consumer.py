@@ -58,6 +58,18 @@ def test_records_kafka_delivers_again_change_nothing(running: Any) -> None:
     running.has([*messages, last], "a")
 
 
+def test_a_topic_deleted_and_made_again_is_read_from_its_beginning(running: Any) -> None:
+    messages = [running.world.message("a") for _ in range(5)]
+    running.send(*messages[:3])
+    running.consumer()
+    running.has(messages[:3], "a")
+    running.stop()
+    running.make_anew(running.requests)
+    running.send(*messages[3:])
+    running.consumer()
+    running.has(messages, "a")
+
+
 def test_messages_that_trickle_in_are_handled_together(running: Any) -> None:
     messages = [running.world.message("a") for _ in range(12)]
     consumer = running.consumer(pace_seconds=3.0)

@@ -88,6 +88,27 @@ class EventConformance:
         with session.transaction() as tx:
             assert set(tx.events.load(["order-1", "order-2"])) == {"order-2"}
 
+    def test_a_stream_that_was_loaded_is_its_writers_alone(self, store: Store, session: Session) -> None:
+        with session.transaction() as tx:
+            tx.events.append([append("order-1", 0, "Placed")], 1)
+        other = store.session()
+
+        def write() -> None:
+            with other.transaction() as tx:
+                version = tx.events.load(["order-1"])["order-1"].version
+                tx.events.append([append("order-1", version, "Shipped")], 1)
+
+        writer = threading.Thread(target=write)
+        with session.transaction() as tx:
+            version = tx.events.load(["order-1"])["order-1"].version
+            writer.start()
+            writer.join(0.3)
+            tx.events.append([append("order-1", version, "Paid")], 1)
+        writer.join(_PATIENCE_SECONDS)
+        other.close()
+        with session.transaction() as tx:
+            assert [e.type for e in tx.events.read("order-1")] == ["Placed", "Paid", "Shipped"]
+
     def test_two_writers_of_one_stream_append_one_behind_the_other(self, store: Store) -> None:
         failures: list[BaseException] = []
 
