@@ -28,6 +28,9 @@ FOLDER = ROOT / "tests/mutants"
 _SECONDS, _BROKEN_SECONDS = 120, 25
 """How long a test may take as things are, and with a rule broken: one that hangs then has failed."""
 
+_ALL_SECONDS = 600
+"""How long pytest may take in all: a test that failed may leave a thread behind that never ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
@@ -88,9 +91,11 @@ def run_tests(tree: Path, tests: Sequence[str], servers: dict[str, str], seconds
     sources = [str(tree / folder) for folder in settings["tool"]["mypy"]["mypy_path"]]
     env = {**os.environ, **servers, "PYTHONPATH": os.pathsep.join(sources), "PYTHONDONTWRITEBYTECODE": "1"}
     options = ["-p", "no:xdist", "-p", "no:cacheprovider", "-q", "--tb=no", "-rfE", f"--timeout={seconds}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *tests], cwd=tree, env=env, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "pytest", *options, *tests]
+    try:
+        done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, check=False, timeout=_ALL_SECONDS)
+    except subprocess.TimeoutExpired:
+        return -1, f"its tests left something that runs after {_ALL_SECONDS} s"
     return done.returncode, done.stdout + done.stderr
 
 

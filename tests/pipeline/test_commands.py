@@ -48,12 +48,19 @@ def gate(world: Any) -> Gate:
     return Gate(world)
 
 
+@contextmanager
+def running(thread: CommandThread) -> Iterator[CommandThread]:
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.stop()
+
+
 @pytest.fixture
 def commands(world: Any) -> Iterator[CommandThread]:
-    thread = CommandThread(world.engine, world.store, Health())
-    thread.start()
-    yield thread
-    thread.stop()
+    with running(CommandThread(world.engine, world.store, Health())) as thread:
+        yield thread
 
 
 def deposit(world: Any, name: str, account: str = "a", **fields: Any) -> Input:
@@ -147,21 +154,19 @@ def test_while_the_database_is_away_commands_are_told_and_outcomes_wait(new_worl
     world.engine.listen(lambda committed: heard.extend(committed.effects))
     world.scripts["call"] = lambda body, states, context: type(states) and _calls(world, body)
     world.process(world.record(world.message("a", does="call")))
-    commands = CommandThread(world.engine, world.store, health)
-    commands.start()
-    assert asyncio.run(commands.decide(deposit(world, "before"))) == 1
-    private_postgres.kill()
-    commands.record(Input("effect e", "a", world.Called("a"), {}, effect=heard[0]))
-    for name in ("one", "two"):
-        with pytest.raises(Unavailable):
-            asyncio.run(asyncio.wait_for(commands.decide(deposit(world, name)), 20))
-    assert not health.snapshot()["database"].ok
-    private_postgres.start()
-    eventually(lambda: health.snapshot()["database"].ok, 20)
-    world.session.close()
-    eventually(lambda: "called" in world.notes("a"), 20, lambda: world.notes("a"))
-    assert asyncio.run(commands.decide(deposit(world, "after"))) == 3
-    commands.stop()
+    with running(CommandThread(world.engine, world.store, health)) as commands:
+        assert asyncio.run(commands.decide(deposit(world, "before"))) == 1
+        private_postgres.kill()
+        commands.record(Input("effect e", "a", world.Called("a"), {}, effect=heard[0]))
+        for name in ("one", "two"):
+            with pytest.raises(Unavailable):
+                asyncio.run(asyncio.wait_for(commands.decide(deposit(world, name)), 20))
+        assert not health.snapshot()["database"].ok
+        private_postgres.start()
+        eventually(lambda: health.snapshot()["database"].ok, 20)
+        world.session.close()
+        eventually(lambda: "called" in world.notes("a"), 20, lambda: world.notes("a"))
+        assert asyncio.run(commands.decide(deposit(world, "after"))) == 3
     assert world.notes("a") == ["before", "called", "after"]
 
 
