@@ -51,6 +51,10 @@ test: setup lint ## Lint and every test, against real Kafka and real PostgreSQL
 mutants: setup ## Break each rule of the pipeline in turn: the test named for it must fail
 	@exec $(python) tools/mutants.py
 
+.PHONY: soak
+soak: setup ## Ten minutes of steady load: memory stays flat, nothing is left over
+	@exec $(python) -m devkit.soak
+
 .PHONY: proto
 proto: setup ## Judge proto/, and generate Python from it
 	@$(python) tools/proto.py

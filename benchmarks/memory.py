@@ -4,8 +4,8 @@ import asyncio
 import os
 import time
 
-from benchmarks._load import FinalOrders, Placing, rss_mb, running_shop
 from benchmarks._results import report
+from devkit.load import FinalOrders, Placing, rss_mb, running_shop
 
 CONCURRENCY = 128
 SETTLE_SECONDS = 60.0

@@ -9,8 +9,8 @@ import asyncio
 import os
 import time
 
-from benchmarks._load import FinalOrders, Placing, cpu_seconds, running_shop, unfinished_sagas
 from benchmarks._results import report
+from devkit.load import FinalOrders, Placing, cpu_seconds, running_shop, unfinished_sagas
 from devkit.stack import Stack
 
 RATE = 25.0

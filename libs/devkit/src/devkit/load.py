@@ -1,4 +1,4 @@
-"""The load that `shop` and `memory` share: a shop on PostgreSQL, orders placed over gRPC, and when each of them is final."""
+"""Load for benchmarks and `make soak`: a shop on PostgreSQL, orders placed over gRPC, and when each of them is final."""
 
 import asyncio
 import tempfile
