@@ -51,6 +51,12 @@ test: setup lint ## Lint and every test, against real Kafka and real PostgreSQL
 mutants: setup ## Break each rule of the pipeline in turn: the test named for it must fail
 	@exec $(python) tools/mutants.py
 
+.PHONY: chaos
+chaos: export MILLRACE_CHAOS_ORDERS ?= 2000
+chaos: export MILLRACE_CHAOS_KILLS ?= 100
+chaos: setup ## Kill services 100 times amid 2,000 orders: nothing is lost or doubled
+	@$(python) -m pytest -p no:xdist -o faulthandler_timeout=0 -s tests/shop/test_chaos.py -k lose_nothing
+
 .PHONY: soak
 soak: setup ## Ten minutes of steady load: memory stays flat, nothing is left over
 	@exec $(python) -m devkit.soak
