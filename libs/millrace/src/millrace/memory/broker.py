@@ -1,6 +1,6 @@
 """The broker in memory: topics made of partitions, and for each group who owns which and how far it is.
 
-Used by MemoryPublisher and MemorySubscription alone, under its lock. Records stay for its lifetime.
+Used by MemoryPublisher and MemorySubscription, and by `millrace.testing.world`, under its lock. Records stay for its lifetime.
 """
 
 import random
@@ -68,6 +68,16 @@ class MemoryBroker:
         """Return every record of a topic, partition by partition."""
         with self.changed:
             return [record for log in self._logs(topic) for record in log]
+
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic has."""
+        with self.changed:
+            return len(self._logs(topic))
+
+    def end(self, place: Place) -> int:
+        """Return the offset that a partition's next record gets."""
+        with self.changed:
+            return len(self._logs(place[0])[place[1]])
 
     def committed(self, group: str, place: Place) -> int:
         """Return the offset a group goes on from in a partition."""

@@ -8,7 +8,8 @@ producer that a fatal error ended is replaced, once nothing can come of it any m
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
 
 import msgspec
 from confluent_kafka import KafkaError, Message
@@ -16,7 +17,7 @@ from confluent_kafka import KafkaError, Message
 from millrace.clock import Clock, micros
 from millrace.errors import MillraceError, PermanentError, TopicUnavailable, TransientError, Unavailable
 from millrace.kafka.config import KafkaConfig
-from millrace.kafka.producer import KafkaProducer, as_error
+from millrace.kafka.producer import DeliveryReport, ErrorReport, KafkaProducer, WireHeaders, as_error
 from millrace.observability.health import Health
 from millrace.outbox.config import RelayConfig
 from millrace.outbox.holds import Holds
@@ -30,16 +31,63 @@ _MAX_PAGES = 10
 _ASK_SECONDS = 2.0
 
 
+class RelayProducer(Protocol):
+    """What is sent by: `KafkaProducer`, whose promises it repeats."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether a fatal error ended it."""
+
+    def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: WireHeaders,
+        on_delivery: DeliveryReport,
+        *,
+        alone: bool,
+    ) -> None:
+        """Queue one message."""
+
+    def poll(self) -> int:
+        """Call the delivery reports that are due."""
+
+    def flush(self, timeout_seconds: float) -> int:
+        """Wait for reports; return how many are still missing."""
+
+    def probe(self, timeout_seconds: float) -> None:
+        """Raise Unavailable if no broker answers."""
+
+    def topic_fault(self, topic: str, timeout_seconds: float) -> str | None:
+        """Return why a topic takes no messages, or None."""
+
+    def explain(self, what: str) -> str:
+        """Return `what`, and why a connection failed."""
+
+
+Connect: TypeAlias = Callable[[KafkaConfig, ErrorReport], RelayProducer]
+
+
 class Dispatch:
     """Publishes one store's outbox through a producer of its own. Used by the relay's thread alone."""
 
-    def __init__(self, config: RelayConfig, kafka: KafkaConfig, health: Health, metrics: PipelineMetrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: RelayConfig,
+        kafka: KafkaConfig,
+        health: Health,
+        metrics: PipelineMetrics,
+        clock: Clock,
+        connect: Connect = KafkaProducer,
+    ) -> None:
         self._config = config
         self._kafka = kafka
+        self._connect = connect
         self._health = health
         self._metrics = metrics
         self._clock = clock
-        self._producer = KafkaProducer(kafka, self._on_error)
+        self._producer = connect(kafka, self._on_error)
         self._holds = Holds(config)
         self._known: set[str] = set()
         self._in_doubt: set[str] = set()
@@ -231,7 +279,7 @@ class Dispatch:
         """Go on with a new producer, once the broken one has nothing under way; what it did not deliver is still in the outbox."""
         self._producer.flush(self._grace_seconds)
         self._under_way.clear()
-        self._producer = KafkaProducer(self._kafka, self._on_error)
+        self._producer = self._connect(self._kafka, self._on_error)
         log.warning("relay goes on with a new producer")
 
     def _on_error(self, error: KafkaError) -> None:

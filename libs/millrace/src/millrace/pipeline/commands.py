@@ -74,19 +74,41 @@ class CommandThread:
         """Decide an effect's outcome, as soon as the database takes it. Returns at once."""
         self._queue.put(_Waiting(source, None, None))
 
+    def turn(self) -> bool:
+        """Decide what was handed in, on the calling thread, in place of `start`; return whether that was anything."""
+        waiting = [] if self._queue.empty() else self._next()[0]
+        some = bool(waiting or self._kept)
+        self._decide_with_kept(waiting)
+        return some
+
+    def sweep(self) -> None:
+        """Call every sweep once. The thread does so about once a second; a fault of one is logged."""
+        for sweep in self._sweeps:
+            try:
+                sweep(self._session)
+                self._health.report("database", True)
+            except Exception as error:
+                if classify(error) is Fault.BUG:
+                    log.exception("sweep failed")
+                else:
+                    self._health.report("database", False, str(error))
+
     def _run(self) -> None:
         next_sweep = 0.0
         while True:
             waiting, ended = self._next()
-            if waiting or self._kept:
-                kept, self._kept = self._kept, []
-                self._decide([*kept, *waiting])
+            self._decide_with_kept(waiting)
             if ended:
                 break
             if time.monotonic() >= next_sweep:
-                self._sweep()
+                self.sweep()
                 next_sweep = time.monotonic() + _IDLE_SECONDS
         self._session.close()
+
+    def _decide_with_kept(self, waiting: Sequence[_Waiting]) -> None:
+        if waiting or self._kept:
+            kept, self._kept = self._kept, []
+            self._decide([*kept, *waiting])
 
     def _next(self) -> tuple[list[_Waiting], bool]:
         """Return the next batch, and whether it is the last."""
@@ -139,17 +161,6 @@ class CommandThread:
         for loop, answers in loops.items():
             with suppress(RuntimeError):  # a loop that has ended waits for nothing
                 loop.call_soon_threadsafe(_resolve, answers)
-
-    def _sweep(self) -> None:
-        for sweep in self._sweeps:
-            try:
-                sweep(self._session)
-                self._health.report("database", True)
-            except Exception as error:
-                if classify(error) is Fault.BUG:
-                    log.exception("sweep failed")
-                else:
-                    self._health.report("database", False, str(error))
 
 
 def _resolve(answers: Sequence[tuple["asyncio.Future[object]", Result]]) -> None:

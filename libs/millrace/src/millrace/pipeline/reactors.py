@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_never, wait_random_exponential
+from tenacity.wait import wait_base
 
 from millrace.clock import duration_micros, micros
 from millrace.errors import TransientError
@@ -30,20 +31,29 @@ Reactor: TypeAlias = Callable[[Any, str], Awaitable[object]]
 called again; any other error is logged and retried more slowly, since nobody else can finish the effect."""
 
 _SWEEP_LIMIT = 500
+_PAUSES = wait_random_exponential(0.2, timedelta(seconds=15))
 
 
 class Reactors:
     """Runs effects on the event loop it is started on."""
 
     def __init__(
-        self, reactors: Mapping[type, Reactor], engine: Engine, commands: CommandThread, *, concurrency: int = 256
+        self,
+        reactors: Mapping[type, Reactor],
+        engine: Engine,
+        commands: CommandThread,
+        *,
+        concurrency: int = 256,
+        pauses: wait_base = _PAUSES,
     ) -> None:
+        """`pauses` is how long to wait before a failed call is made again."""
         self._reactors: dict[str, tuple[msgspec.json.Decoder[Any], Reactor]] = {
             kind.__name__: (msgspec.json.Decoder(kind), reactor) for kind, reactor in reactors.items()
         }
         self._engine = engine
         self._commands = commands
         self._slots = asyncio.Semaphore(concurrency)
+        self._pauses = pauses
         self._lanes: dict[str, deque[PendingEffect]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._held: set[str] = set()
@@ -121,9 +131,7 @@ class Reactors:
     async def _call(self, effect: PendingEffect) -> object:
         decoder, reactor = self._reactors[effect.kind]
         request = decoder.decode(effect.request)
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Exception), stop=stop_never, wait=wait_random_exponential(0.2, timedelta(seconds=15))
-        )
+        retrying = AsyncRetrying(retry=retry_if_exception_type(Exception), stop=stop_never, wait=self._pauses)
         async for attempt in retrying:
             with attempt:
                 try:

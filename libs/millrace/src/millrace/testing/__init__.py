@@ -1,1 +1,1 @@
-"""For tests of the library and of those who use it: waiting on conditions, a clock that skips, conformance suites."""
+"""For tests of the library and of those who use it: a world in one process, builders, waiting on conditions, conformance suites."""

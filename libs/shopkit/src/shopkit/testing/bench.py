@@ -16,13 +16,11 @@ from google.protobuf.message import Message as Protobuf
 from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 
-from millrace.cqrs.routing import route_of
 from millrace.decision import Handlers
 from millrace.edge.client import ChannelConfig, open_channel
 from millrace.edge.server import EdgeConfig, EdgeServer
 from millrace.edge.standard import standard_middleware
-from millrace.envelope import encode_headers
-from millrace.message import Message, Record, new_id
+from millrace.message import Record, new_id
 from millrace.observability.health import Health
 from millrace.pipeline.commands import CommandThread
 from millrace.pipeline.engine import Batch, Engine, EngineConfig
@@ -31,6 +29,7 @@ from millrace.pipeline.queries import Queries
 from millrace.pipeline.reactors import Reactors
 from millrace.store.open import open_store
 from millrace.store.sql import Row, Sql
+from millrace.testing.builders import record
 from millrace.testing.clock import SkippingClock
 from shopkit.service import Commands, Parts
 from shopkit.topics import group_of
@@ -81,11 +80,8 @@ class Bench:
 
     def record(self, body: Protobuf, message_id: str = "") -> Record:
         """Return a message as a broker delivers it."""
-        route = route_of(type(body))
-        message = Message(route.type, body.SerializeToString(), route.key(body), "/test", message_id or new_id(), self.clock())
         self._offset += 1
-        headers = tuple(encode_headers(message))
-        return Record(route.topic, 0, self._offset, (message.key or "").encode(), message.payload, headers)
+        return record(body, offset=self._offset, message_id=message_id, time=self.clock())
 
     def hear(self, *bodies: Protobuf, message_id: str = "") -> list[Result | None]:
         """Decide messages in one batch; return their results in order, None for one that waits behind a failed one of its key."""

@@ -9,13 +9,13 @@ from google.protobuf.message import Message as Protobuf
 
 from millrace.clock import micros
 from millrace.decision import Handlers
-from millrace.envelope import encode_headers
-from millrace.message import Message, Record, new_id
+from millrace.message import Record, new_id
 from millrace.pipeline.effects import PendingEffect
 from millrace.pipeline.engine import Batch, Engine, EngineConfig
 from millrace.pipeline.inputs import Input, Result, fired, outcome_of
 from millrace.store.open import open_store
 from millrace.store.sql import Row
+from millrace.testing.builders import record
 from millrace.testing.clock import SkippingClock
 from shopkit.service import Parts
 from shopkit.topics import group_of
@@ -32,7 +32,6 @@ class Decider:
         self.store.migrate(*([parts.migrations] if parts.migrations else []))
         self._session = self.store.session()
         self._group = group_of(parts.name).id
-        self._registry = parts.registry
         self._requests = {kind.__name__: kind for kind in parts.reactors}
         handlers = Handlers(parts.stream_types, parts.handlers)
         self._engine = Engine(EngineConfig(self._group, "/test"), handlers, parts.registry, parts.projections, self.clock)
@@ -41,16 +40,8 @@ class Decider:
 
     def record(self, body: Protobuf) -> Record:
         """Return a new message with this body as a record: handing the same record in again is a redelivery."""
-        message = Message(
-            type=body.DESCRIPTOR.full_name,
-            payload=body.SerializeToString(deterministic=True),
-            key=self._registry.key(body),
-            source="/test",
-            time=self.clock(),
-        )
         self._offset += 1
-        key = None if message.key is None else message.key.encode()
-        return Record(self._registry.topic(type(body)), 0, self._offset, key, message.payload, tuple(encode_headers(message)))
+        return record(body, offset=self._offset, time=self.clock())
 
     def tell(self, *bodies: Protobuf | Record) -> list[Result]:
         """Decide messages in one batch; return their results in order."""
