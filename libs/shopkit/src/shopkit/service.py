@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import REGISTRY
 
@@ -56,10 +56,17 @@ class CommonSettings:
         )
 
 
+class Deciding(Protocol):
+    """What decides one command at a time: `CommandThread`."""
+
+    async def decide(self, source: Input) -> object:
+        """Return the reply of a command once it is committed."""
+
+
 class Commands:
     """Decides a service's own commands: what its edge calls to change anything."""
 
-    def __init__(self, thread: CommandThread) -> None:
+    def __init__(self, thread: Deciding) -> None:
         self._thread = thread
 
     async def decide(self, key: str, body: object) -> Any:

@@ -1,6 +1,6 @@
 """Puts the payment service together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -34,12 +34,18 @@ SERVICE = "shop.payment.v1.PaymentService"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY) -> Parts:
-    """Return what is payment's own; `metrics` gets the figures of its calls to the outside."""
-    ledger = Ledger(open_store(config.common.store.url.reveal(), "payment gateway"), utc_now)
+def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY, calls: CallGateway | None = None) -> Parts:
+    """Return what is payment's own; `metrics` gets the figures of its calls to the outside.
+
+    `calls` makes them to another gateway than the simulated one.
+    """
     rules = RuleBook(config.gateway_rules)
-    gateway = SimulatedGateway(ledger, rules, delay_seconds=config.gateway_delay_seconds)
-    reactors = CallGateway(gateway, *_callers(config, metrics), utc_now)
+    at_end: Sequence[Callable[[], None]] = ()
+    if calls is None:
+        ledger = Ledger(open_store(config.common.store.url.reveal(), "payment gateway"), utc_now)
+        gateway = SimulatedGateway(ledger, rules, delay_seconds=config.gateway_delay_seconds)
+        calls = CallGateway(gateway, *_callers(config, metrics), utc_now)
+        at_end = (ledger.close,)
 
     def rpc(commands: Commands, queries: Queries) -> Sequence[RpcService]:
         servicer = PaymentServicer(PaymentTable(queries), rules if config.development else None)
@@ -58,9 +64,9 @@ def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY) -> Parts:
         registry=TypeRegistry((ChargePaymentCommand, RefundPaymentCommand)),
         rpc=rpc,
         projections=(PaymentsProjection(),),
-        reactors={ChargeCard: reactors.charge, RefundCard: reactors.refund},
+        reactors={ChargeCard: calls.charge, RefundCard: calls.refund},
         migrations=MIGRATIONS,
-        at_end=(ledger.close,),
+        at_end=at_end,
     )
 
 

@@ -1,6 +1,6 @@
 """Puts the shipping service together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -35,11 +35,17 @@ SERVICE = "shop.shipping.v1.ShippingService"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY) -> Parts:
-    """Return what is shipping's own; `metrics` gets the figures of its calls to the outside."""
-    ledger = Ledger(open_store(config.common.store.url.reveal(), "carrier"), utc_now)
-    carrier = SimulatedCarrier(ledger, RuleBook(config.carrier_rules), delay_seconds=config.carrier_delay_seconds)
-    reactors = CallCarrier(carrier, *_callers(config, metrics), utc_now)
+def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY, calls: CallCarrier | None = None) -> Parts:
+    """Return what is shipping's own; `metrics` gets the figures of its calls to the outside.
+
+    `calls` makes them to another carrier than the simulated one.
+    """
+    at_end: Sequence[Callable[[], None]] = ()
+    if calls is None:
+        ledger = Ledger(open_store(config.common.store.url.reveal(), "carrier"), utc_now)
+        carrier = SimulatedCarrier(ledger, RuleBook(config.carrier_rules), delay_seconds=config.carrier_delay_seconds)
+        calls = CallCarrier(carrier, *_callers(config, metrics), utc_now)
+        at_end = (ledger.close,)
     times = DeliveryTimes(timedelta(seconds=config.delivery_seconds), timedelta(seconds=config.delayed_delivery_seconds))
 
     def rpc(commands: Commands, queries: Queries) -> Sequence[RpcService]:
@@ -60,11 +66,11 @@ def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY) -> Parts:
         registry=TypeRegistry((OrderConfirmedEvent, OrderCancelledEvent)),
         rpc=rpc,
         projections=(ShipmentsProjection(),),
-        reactors={BookCarrier: reactors.book, WithdrawBooking: reactors.recall},
+        reactors={BookCarrier: calls.book, WithdrawBooking: calls.recall},
         migrations=MIGRATIONS,
         # No parcel is delivered while a cancellation that came in time may wait unread.
         reply_topics=("order.cancelled",),
-        at_end=(ledger.close,),
+        at_end=at_end,
     )
 
 

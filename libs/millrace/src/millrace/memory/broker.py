@@ -64,6 +64,11 @@ class MemoryBroker:
             self.changed.notify_all()
             return record
 
+    def topics(self) -> Sequence[str]:
+        """Return the names of all topics, in order."""
+        with self.changed:
+            return sorted(self._topics)
+
     def records(self, topic: str) -> Sequence[Record]:
         """Return every record of a topic, partition by partition."""
         with self.changed:

@@ -16,7 +16,7 @@ from millrace.errors import Unavailable
 from millrace.observability.health import Health
 from millrace.pipeline.engine import Batch, Engine
 from millrace.pipeline.inputs import Input, Result
-from millrace.store.contract import Session, Store
+from millrace.store.contract import Session, Sessions
 from millrace.store.faults import Fault, classify
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class _Waiting:
 class CommandThread:
     """Decides commands for one engine, on a connection of its own."""
 
-    def __init__(self, engine: Engine, store: Store, health: Health) -> None:
+    def __init__(self, engine: Engine, store: Sessions, health: Health) -> None:
         self._engine = engine
         self._session: Session = store.session()
         self._health = health

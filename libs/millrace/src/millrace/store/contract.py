@@ -68,11 +68,15 @@ class Lease(Protocol):
         """Give it back while messages may still be under way, so that a successor waits."""
 
 
-class Store(Protocol):
-    """A database. Safe to share between threads; its sessions are not."""
+class Sessions(Protocol):
+    """Opens sessions."""
 
     def session(self) -> Session:
         """Open a session. It connects at its first transaction."""
+
+
+class Store(Sessions, Protocol):
+    """A database. Safe to share between threads; its sessions are not."""
 
     def try_lease(self, silence_seconds: float = 30.0) -> Lease | None:
         """Become the one relay, or None while another process is.

@@ -38,14 +38,11 @@ class SkippingLoop(asyncio.BaseEventLoop):
         ran = False
         events._set_running_loop(self)
         try:
-            while True:
-                self._take_due()
-                if not self._soon:
-                    return ran
-                handle = self._soon.popleft()
+            while (handle := self._next()) is not None:
                 if not handle.cancelled():
                     ran = True
                     handle._run()
+            return ran
         finally:
             events._set_running_loop(None)
 
@@ -92,10 +89,13 @@ class SkippingLoop(asyncio.BaseEventLoop):
         if "exception" in context:
             self.failures.append(context["exception"])
 
-    def _take_due(self) -> None:
-        until = self.time() + _RESOLUTION_SECONDS
-        while self._later and (self._later[0][2].cancelled() or self._later[0][0] <= until):
-            self._soon.append(heapq.heappop(self._later)[2])
+    def _next(self) -> asyncio.Handle | None:
+        """Return what runs next: all that follows from one moment comes before the next one's, though both are past."""
+        if self._soon:
+            return self._soon.popleft()
+        if self._later and (self._later[0][2].cancelled() or self._later[0][0] <= self.time() + _RESOLUTION_SECONDS):
+            return heapq.heappop(self._later)[2]
+        return None
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Nothing: a cancelled timer is dropped when it comes up."""

@@ -85,6 +85,11 @@ class WorldReader:
             self._broker.commit(self._engine.group, self, (move.partition.topic, move.partition.partition), move.next_offset)
         return True
 
+    def is_caught_up(self) -> bool:
+        """Say whether all that the broker holds was handled."""
+        held = self._assignment.held
+        return not self._assignment.unclaimed and all(_start(at) >= self._broker.end(place) for place, at in held.items())
+
     def leave(self) -> None:
         """Leave the group."""
         self._broker.leave(self._engine.group, self)

@@ -29,7 +29,7 @@ from millrace.pipeline.inputs import Input
 from millrace.pipeline.queries import Queries
 from millrace.pipeline.reactors import Reactor, Reactors
 from millrace.pipeline.staging import Projection
-from millrace.store.contract import Session, Store
+from millrace.store.contract import Session, Sessions
 from millrace.store.sql import Sql
 from millrace.store.sqlite import SqliteStore
 from millrace.testing.world.faults import Crash, Faults, FaultySession
@@ -63,23 +63,23 @@ class ServiceSpec:
     source: str = "/world"
 
 
-class _FaultyStore(SqliteStore):
-    """A store in memory that outlives its process, whose sessions let the process crash."""
+class _ProcessSessions:
+    """The sessions of a service's process, which may crash in them; its store outlives it."""
 
-    def __init__(self, service: str, faults: Faults) -> None:
-        super().__init__(None)
+    def __init__(self, store: Sessions, service: str, faults: Faults) -> None:
+        self._store = store
         self._service = service
         self._faults = faults
 
     def session(self) -> Session:
-        return FaultySession(super().session(), self._service, self._faults)
+        return FaultySession(self._store.session(), self._service, self._faults)
 
 
 class _Life:
     """What a process has in memory from its start to its end."""
 
     def __init__(
-        self, spec: ServiceSpec, store: Store, broker: MemoryBroker, clock: Clock, loop: SkippingLoop, faults: Faults
+        self, spec: ServiceSpec, store: Sessions, broker: MemoryBroker, clock: Clock, loop: SkippingLoop, faults: Faults
     ) -> None:
         engine = Engine(EngineConfig(spec.name, spec.source), spec.handlers, spec.registry, spec.projections, clock)
         health = Health()
@@ -93,20 +93,20 @@ class _Life:
             RelayConfig(round_seconds=0.0), _NOWHERE, health, engine.metrics, clock, lambda *_: self.producer
         )
         self._reactors = Reactors(spec.reactors, engine, self.commands, pauses=wait_exponential(0.2, 15))
-        self._reader = WorldReader(broker, spec.topics, spec.reply_topics, engine, store.session(), faults)
+        self.reader = WorldReader(broker, spec.topics, spec.reply_topics, engine, store.session(), faults)
         loop.call_soon(self._reactors.start)
         loop.run_due()
 
     def parts(self) -> Sequence[Callable[[], bool]]:
         """Return what takes turns."""
-        return (self.commands.turn, self._reader.turn, self._relay, self._sweep)
+        return (self.commands.turn, self.reader.turn, self._relay, self._sweep)
 
     def end(self) -> None:
         """End without a word."""
         self._loop.create_task(self._reactors.stop())
         self._loop.run_due()
         self.producer.crash()
-        self._reader.leave()
+        self.reader.leave()
 
     def _relay(self) -> bool:
         before = self.producer.moved
@@ -125,15 +125,16 @@ class WorldService:
 
     def __init__(self, spec: ServiceSpec, broker: MemoryBroker, clock: Clock, loop: SkippingLoop, faults: Faults) -> None:
         self.spec = spec
-        self.store = SqliteStore(None) if type(faults) is Faults else _FaultyStore(spec.name, faults)
+        self.store = SqliteStore(None)
         self.store.migrate(*spec.migrations)
-        self.session: Session = SqliteStore.session(self.store)
+        self.session = self.store.session()
+        sessions = _ProcessSessions(self.store, spec.name, faults)
         self.queries = Queries(self.store)
         self.crashes = 0
         self._clock = clock
         self._loop = loop
         self._faults = faults
-        self._begin: Callable[[], _Life] = lambda: _Life(spec, self.store, broker, clock, loop, faults)
+        self._begin: Callable[[], _Life] = lambda: _Life(spec, sessions, broker, clock, loop, faults)
         self._life: _Life | None = self._begin()
         self._back_at = clock()
 
@@ -154,8 +155,13 @@ class WorldService:
             return await what
 
         task = self._loop.create_task(run())
-        while self._loop.run_due() or (self._life is not None and self._life.commands.turn()):
-            pass
+        try:
+            while self._loop.run_due() or (self._life is not None and self._life.commands.turn()):
+                pass
+        except Crash as crash:
+            self.crash()
+            task.cancel()
+            raise Unavailable(f"{self.spec.name} is away") from crash
         return task.result()
 
     def turn(self) -> bool:
@@ -189,6 +195,10 @@ class WorldService:
             stored = tx.events.load([name]).get(name, NO_STREAM)
             state: S = StreamCodec([kind]).state(name, stored, tx.events)
             return state
+
+    def is_caught_up(self) -> bool:
+        """Say whether its process is up, and has handled all that its topics hold."""
+        return self._life is not None and self._life.reader.is_caught_up()
 
     def next_due(self) -> datetime | None:
         """Return when time alone brings something about: a timer, a retry, a message's arrival, the start of a process that crashed."""
