@@ -60,6 +60,9 @@ chaos: setup ## Kill services 100 times amid 2,000 orders: nothing is lost or do
 .PHONY: soak
 soak: setup ## Ten minutes of steady load: memory stays flat, nothing is left over
 	@exec $(python) -m devkit.soak
+.PHONY: simulate
+simulate: setup-without-servers ## Play the whole shop in one process: ORDERS=100000 SEED=7
+	@exec $(python) -m devkit.simulation --orders $(or $(ORDERS),10000) $(if $(SEED),--seed $(SEED))
 
 .PHONY: proto
 proto: setup ## Judge proto/, and generate Python from it

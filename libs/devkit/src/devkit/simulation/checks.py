@@ -89,7 +89,7 @@ def _stock_unfit(shop: Shop, orders: Mapping[str, Order]) -> Iterator[str]:
 
 def _shipments_unfit(shop: Shop, orders: Mapping[str, Order], van: Van) -> Iterator[str]:
     delivers = van.delivers()
-    statuses = dict(_rows(shop, "shipping", "SELECT order_id, status FROM shipment"))
+    statuses: dict[str, str] = dict(_rows(shop, "shipping", "SELECT order_id, status FROM shipment"))
     for order in orders.values():
         completed = order.status is OrderStatus.COMPLETED
         if (booking_key(order.order_id) in delivers) != completed:
@@ -107,7 +107,7 @@ def _telling_unfit(shop: Shop, orders: Mapping[str, Order], postbox: Postbox) ->
         made[order_id][kind.replace("_", ".", 1)] += 1
         if sent_at is None or (channel == "email") != (notification_id in postbox.mails):
             yield f"{order_id}: notification {kind} by {channel}, sent at {sent_at}"
-    counted = dict(_rows(shop, "analytics", "SELECT order_id, messages FROM order_fact"))
+    counted: dict[str, int] = dict(_rows(shop, "analytics", "SELECT order_id, messages FROM order_fact"))
     for order in orders.values():
         told = facts[order.order_id]
         if max(told.topics.values()) > 1 or sorted(told.sequences) != list(range(1, len(told.sequences) + 1)):

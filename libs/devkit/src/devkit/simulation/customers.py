@@ -1,6 +1,7 @@
 """The customers of a simulation: each places an order, repeating the call until it is answered, and some think better of it."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -15,6 +16,7 @@ from shop.order.v1.order_service_pb2 import CancelOrderRequest, OrderLine, Place
 from shop.types.v1.money_pb2 import Money
 
 _PATIENCE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 60.0
 _ITEMS = (*["teapot", "kettle", "mug"] * 4, "rare-vase", "anvil", "piano")
 _POOR, _MAILED = 0xD, 0xE  # the last digit of their ids
 
@@ -76,10 +78,11 @@ async def shop_for(wish: Wish, edge: DirectEdge, chance: Random) -> None:
 
 
 async def _insist(edge: DirectEdge, method: str, request: object, chance: Random) -> Any:
-    """Return the answer to a call, repeated as long as nobody answers."""
-    while True:
+    """Return the answer to a call, repeated with longer and longer pauses as long as nobody answers."""
+    for attempt in itertools.count():
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 return await edge.call(method, request)
         except (Unavailable, TimeoutError):
-            await asyncio.sleep(chance.uniform(0.1, 2))
+            await asyncio.sleep(chance.uniform(0.1, min(2 ** (attempt + 1), _LONGEST_PAUSE_SECONDS)))
+    raise AssertionError("calls are repeated for ever")

@@ -16,8 +16,9 @@ from millrace.testing.world import World, WorldService
 
 _ORDERS_A_SECOND = 200.0
 _LONGEST_TICK_SECONDS = 0.4
+_LONGEST_IDLE_TICK_SECONDS = 10.0
 _LONGEST_TICK_OF_PARCELS_SECONDS = 3600.0
-_LOOK_EVERY = 25
+_LOOK_EVERY = 50
 _VASES_IN_ORDERS = 0.02
 _LEFT = "SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM effect), (SELECT count(*) FROM timer), (SELECT count(*) FROM parked)"
 _TIMERS = 2
@@ -86,12 +87,13 @@ def _play(plan: Plan, chance: Random, shop: Shop, served: Callable[[], bool]) ->
     left: dict[str, tuple[int, ...]] = {}
     while shop.world.clock() < ends:
         longest = _LONGEST_TICK_OF_PARCELS_SECONDS if _only_parcels(left) else _LONGEST_TICK_SECONDS
+        tick = longest
         for _ in range(_LOOK_EVERY):
-            shop.world.tick(timedelta(seconds=chance.uniform(0.001, longest)))
+            some = shop.world.tick(timedelta(seconds=chance.uniform(0.001, tick)))
+            tick = longest if some else min(2 * tick, max(longest, _LONGEST_IDLE_TICK_SECONDS))
         left = {name: _left(service) for name, service in shop.services.items()}
-        if served() and all(service.is_caught_up() for service in shop.services.values()):
-            if not any(map(any, left.values())):
-                return
+        if served() and not any(map(any, left.values())) and all(service.is_caught_up() for service in shop.services.values()):
+            return
     raise NotAtRest(f"seed {plan.seed}: after {plan.most_seconds:.0f} s there is left of outbox, effects, timers, parked: {left}")
 
 

@@ -57,14 +57,16 @@ def open_shop(world: World, bank: Bank, van: Van, postbox: Postbox, contacts: Se
     gateway = CallGateway(bank, once, once, world.clock)
     carrier = CallCarrier(van, once, once, world.clock)
     all_parts = (
-        order_service.bootstrap.parts(_settings(order_service.config.Config.read)),
-        payment_service.bootstrap.parts(_settings(payment_service.config.read_config), calls=gateway),
-        inventory_service.bootstrap.parts(_settings(inventory_service.config.read_config, INVENTORY_SEED=json.dumps(seed)).seed),
-        shipping_service.bootstrap.parts(_settings(shipping_service.config.read_config, **_DELIVERY), calls=carrier),
+        order_service.bootstrap.parts(settings_of(order_service.config.Config.read)),
+        payment_service.bootstrap.parts(settings_of(payment_service.config.read_config), calls=gateway),
+        inventory_service.bootstrap.parts(
+            settings_of(inventory_service.config.read_config, INVENTORY_SEED=json.dumps(seed)).seed
+        ),
+        shipping_service.bootstrap.parts(settings_of(shipping_service.config.read_config, **_DELIVERY), calls=carrier),
         notification_service.bootstrap.parts(postbox, contacts, figures),
         analytics_service.bootstrap.parts(),
     )
-    services = {parts.name: world.add(_spec(parts)) for parts in all_parts}
+    services = {parts.name: world.add(spec_of(parts)) for parts in all_parts}
     for parts in all_parts:
         if parts.prepare is not None:
             service = services[parts.name]
@@ -73,7 +75,8 @@ def open_shop(world: World, bank: Bank, van: Van, postbox: Postbox, contacts: Se
     return Shop(world, services, DirectEdge(all_parts[0].rpc(Commands(order), order.queries)), on_hand)
 
 
-def _spec(parts: Parts) -> ServiceSpec:
+def spec_of(parts: Parts) -> ServiceSpec:
+    """Return a service for a world, as `shopkit.service.assemble` makes one for a process."""
     group = group_of(parts.name)
     return ServiceSpec(
         name=group.id,
@@ -88,7 +91,7 @@ def _spec(parts: Parts) -> ServiceSpec:
     )
 
 
-def _settings(read: Callable[[Environment], C], **variables: str) -> C:
+def settings_of(read: Callable[[Environment], C], **variables: str) -> C:
     """Return a service's settings, with their defaults but for `variables`."""
     nowhere = {"MILLRACE_STORE_URL": "sqlite:///not-used", "MILLRACE_KAFKA_BOOTSTRAP": "127.0.0.1:1"}
     with patch.dict(os.environ, nowhere | variables, clear=True):

@@ -21,6 +21,7 @@ from millrace.kafka.whole import read_whole
 from millrace.message import Record
 
 _SECONDS = 30.0
+_DIGITS = 19  # what int64 holds; of more than 4300 Python makes no number
 
 
 class PublishedLetters:
@@ -102,7 +103,7 @@ class PublishedLetters:
             if not keep_values:
                 record = replace(record, value=None)  # noqa: PLW2901 - the same record without what nobody will look at
             letter_id = f"{self.name}/{record.partition}/{record.offset}"
-            found[letter_id] = header(record, PARKED) or _place(letter_id)[0], _letter(letter_id, record, at)
+            found[letter_id] = header(record, PARKED) or _place(letter_id)[0], letter_of(letter_id, record, at)
         return {letter_id: letter for letter_id, (name, letter) in found.items() if name not in settled}
 
 
@@ -112,12 +113,12 @@ def _place(letter_id: str) -> tuple[str, int]:
     return f"{partition}/{offset}", int(partition)
 
 
-def _letter(letter_id: str, copy: Record, at: datetime) -> Letter:
+def letter_of(letter_id: str, copy: Record, at: datetime) -> Letter:
     """Return a copy as a letter, its record where it once stood. Headers that a stranger left out are made up from the topic."""
 
     def number(name: str, otherwise: int) -> int:
         text = header(copy, PREFIX + name)
-        return int(text) if text.isascii() and text.isdigit() else otherwise
+        return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else otherwise
 
     origin = Record(
         topic=header(copy, PREFIX + "topic") or copy.topic.removesuffix(SUFFIX),

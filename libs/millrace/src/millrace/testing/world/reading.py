@@ -103,11 +103,13 @@ class WorldReader:
         return bool(parts)
 
     def _read(self) -> list[Record]:
+        held = self._assignment.held.items()
+        waiting = [(place, _start(position)) for place, position in held if _start(position) < self._broker.end(place)]
         records: list[Record] = []
-        for place, position in self._faults.ordered(list(self._assignment.held.items())):
+        for place, start in self._faults.ordered(waiting):
             most = min(self._max_batch - len(records), self._faults.takes(self._max_batch))
             if most > 0:
-                records += self._broker.read(place, self._faults.rereads(_start(position)), most)
+                records += self._broker.read(place, self._faults.rereads(start), most)
         return records
 
 
