@@ -43,6 +43,10 @@ class Mishaps(Faults):
         """Let things go wrong from now on."""
         self._rates = self._given
 
+    def end(self) -> None:
+        """Let nothing go wrong any more."""
+        self._rates = _NONE
+
     def crashes(self, service: str, where: str) -> bool:
         rate = self._rates.crash_at_send if where == "behind a message sent" else self._rates.crash_at_commit
         return self._chance.random() < rate
