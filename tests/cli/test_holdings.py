@@ -40,6 +40,7 @@ SAGA = orders.Saga(
             detail="rare-vase: 3 asked, 2 there",
         )
     ],
+    locks=[orders.SagaLock(resource="basket/17", token=41, held_until=Timestamp(seconds=1_800_000_900))],
 )
 
 
@@ -76,7 +77,7 @@ SAGA = orders.Saga(
         (
             ("saga", "show", ORDER),
             {"GetSaga": orders.GetSagaResponse(saga=SAGA)},
-            ["compensated", "reserve_stock", "refused", "08:00:00.000", "3 asked, 2 there"],
+            ["compensated", "reserve_stock", "refused", "08:00:00.000", "3 asked, 2 there", "basket/17", "41"],
         ),
     ],
 )

@@ -14,7 +14,7 @@ from order_service.adapters.read_model import OrderViews, StoredOrders
 from order_service.application.cancel_order import CancelOrderHandler
 from order_service.application.follow_catalogue import FollowCatalogue
 from order_service.application.place_order import PlaceOrderHandler
-from order_service.application.saga import SAGAS, order_saga
+from order_service.application.saga import LOCKS, SAGAS, order_saga
 from order_service.application.take_reply import DeadlineHandler, ReplyHandler
 from order_service.config import Config
 from order_service.domain.catalogue import CATALOGUE
@@ -33,7 +33,7 @@ _REPLY_TOPICS = ("payment.result", "inventory.result", "shipping.scheduled", "sh
 
 def parts(config: Config) -> Parts:
     """Return what makes a service the order service."""
-    saga = order_saga(config.timing)
+    saga = order_saga(config.timing, refuse_doubles=config.refuse_doubles)
     replies = ReplyHandler(saga)
     handlers: dict[type, Handler] = {
         PlaceOrder: PlaceOrderHandler(saga),
@@ -45,7 +45,7 @@ def parts(config: Config) -> Parts:
     }
     return Parts(
         name="order",
-        stream_types=(ORDERS, SAGAS, CATALOGUE),
+        stream_types=(ORDERS, SAGAS, LOCKS, CATALOGUE),
         handlers=handlers,
         registry=TypeRegistry.from_modules(order, payment, inventory, shipping),
         rpc=_rpc,

@@ -14,12 +14,15 @@ class Config:
 
     common: CommonSettings
     timing: SagaTiming
+    refuse_doubles: bool = False
 
     @classmethod
     def read(cls, environment: Environment) -> "Config":
-        """Read the common settings and ORDER_SAGA_*."""
+        """Read the common settings and ORDER_*."""
         common = CommonSettings.read(environment, service="order", grpc_port=50051, metrics_port=9051)
         answer = environment.number("ORDER_SAGA_ANSWER_SECONDS", 10.0, least=0.1)
         attempts = environment.whole("ORDER_SAGA_ATTEMPTS", 4, most=20)
         shipping = environment.number("ORDER_SAGA_SHIPPING_SECONDS", 300.0, least=0.1)
-        return cls(common, SagaTiming(timedelta(seconds=answer or 1), attempts, timedelta(seconds=shipping or 1)))
+        refuse_doubles = environment.flag("ORDER_REFUSE_DOUBLES", False)
+        timing = SagaTiming(timedelta(seconds=answer or 1), attempts, timedelta(seconds=shipping or 1))
+        return cls(common, timing, refuse_doubles)

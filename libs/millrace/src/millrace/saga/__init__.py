@@ -1,11 +1,16 @@
-"""Sagas declared as data: steps, their commands and replies, compensations, deadlines and retries."""
+"""Sagas declared as data: steps, their commands and replies, compensations, deadlines, retries and locks."""
 
 from millrace.saga.definition import SagaDefinition, Step
-from millrace.saga.process import Request, SagaProcess, Turn
-from millrace.saga.state import SAGA_EVENTS, SagaState, SagaStatus, StepStatus, evolve_saga, saga_stream
+from millrace.saga.locks import LockState, LockTerms, lock_stream
+from millrace.saga.process import SagaProcess
+from millrace.saga.state import SAGA_EVENTS, HeldLock, SagaState, SagaStatus, StepStatus, evolve_saga, saga_stream
+from millrace.saga.turn import Request, Turn
 
 __all__ = [
     "SAGA_EVENTS",
+    "HeldLock",
+    "LockState",
+    "LockTerms",
     "Request",
     "SagaDefinition",
     "SagaProcess",
@@ -15,5 +20,6 @@ __all__ = [
     "StepStatus",
     "Turn",
     "evolve_saga",
+    "lock_stream",
     "saga_stream",
 ]

@@ -8,8 +8,9 @@ one that was retired is passed over. How a step is asked for, answered and undon
 definition does not name at all was begun by a newer version: TransientError leaves it to a process that knows it.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from google.protobuf.message import Message as Protobuf
@@ -17,9 +18,12 @@ from google.protobuf.message import Message as Protobuf
 from millrace.decision import StartTimer, TimerFired
 from millrace.errors import TransientError
 from millrace.saga.definition import SagaDefinition, Step
+from millrace.saga.locking import Locking, Obstacle
+from millrace.saga.locks import LockState
 from millrace.saga.state import (
     CompensationRequested,
     CompensationStarted,
+    LocksAwaited,
     SagaCompensated,
     SagaCompleted,
     SagaStarted,
@@ -32,61 +36,51 @@ from millrace.saga.state import (
     StepState,
     StepStatus,
     StepSucceeded,
-    evolve_saga,
 )
+from millrace.saga.turn import Request, Turn
 
 D = TypeVar("D")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Something to be asked for. `body` None: by the owner's own event. `deadline` belongs on the message that asks."""
-
-    step: str
-    body: Protobuf | None
-    deadline: StartTimer
-
-
-@dataclass(slots=True)
-class Turn:
-    """What one happening led to: the state behind it, and what the owner has to record, publish and cancel."""
-
-    state: SagaState
-    events: list[object] = field(default_factory=list)
-    requests: list[Request] = field(default_factory=list)
-    cancel_timers: list[str] = field(default_factory=list)
-
-    def record(self, event: object) -> None:
-        """Append an event and fold it."""
-        self.events.append(event)
-        self.state = evolve_saga(self.state, event)
-
-    def succeeded(self, step: str) -> bool:
-        """Whether this turn brought a step's success."""
-        return any(isinstance(event, StepSucceeded) and event.step == step for event in self.events)
+_PURPOSES = {StepStatus.COMPENSATING: "undo", StepStatus.AWAITING_LOCK: "lock"}
 
 
 class SagaProcess(Generic[D]):
-    """The saga of one entity, `saga_id`, with the data its commands are made of."""
+    """The saga of one entity, `saga_id`, with the data its commands are made of.
 
-    def __init__(self, definition: SagaDefinition[D], saga_id: str, state: SagaState, data: D, now: datetime) -> None:
+    `locks` holds the state of every resource that `SagaDefinition.resources` names; where it names none, there is nothing to hand in.
+    """
+
+    def __init__(
+        self,
+        definition: SagaDefinition[D],
+        saga_id: str,
+        state: SagaState,
+        data: D,
+        now: datetime,
+        locks: Mapping[str, LockState] = MappingProxyType({}),
+    ) -> None:
         self._definition = definition
         self._saga_id = saga_id
         self._data = data
         self._now = now
         self._turn = Turn(state)
+        self._locking = Locking(saga_id, definition.lease, self._turn, locks, now)
+
+    def kept_out(self) -> Obstacle | None:
+        """Return another saga's lock that would keep this one from its first step, for an owner that refuses then rather than waits."""
+        first = self._definition.steps[0]
+        return self._locking.obstacle(self._locking.missing(self._needs(first)))
 
     def start(self) -> Turn:
         """Begin; a saga that has begun is left alone."""
         if self._turn.state.status is SagaStatus.NEW:
             self._turn.record(SagaStarted(tuple(step.name for step in self._definition.steps), self._now))
             self._go_on()
-        return self._turn
+        return self._settled()
 
     def reply(self, body: Protobuf, reason: str = "") -> Turn:
         """Take an answer; one that is not waited for changes nothing. Raises TransientError while a step not known here is waited for."""
         awaited = self._awaited()
-        if awaited is None or self._retired(awaited):
+        if awaited is None or awaited.status is StepStatus.AWAITING_LOCK or self._retired(awaited):
             return self._turn
         step, kind = self._step(awaited), type(body)
         if awaited.status is StepStatus.COMPENSATING:
@@ -99,7 +93,7 @@ class SagaProcess(Generic[D]):
         elif kind in step.failed_by:
             self._answered(awaited, StepFailed(step.name, reason, self._now))
             self._turn_back(reason or f"{step.name} failed")
-        return self._turn
+        return self._settled()
 
     def timer(self, fired: TimerFired) -> Turn:
         """Take a deadline that passed; a stale one changes nothing. Raises TransientError where it is that of a step not known here."""
@@ -108,24 +102,31 @@ class SagaProcess(Generic[D]):
             return self._turn
         if self._retired(awaited):
             self._pass_over(awaited)
+        elif awaited.status is StepStatus.AWAITING_LOCK:
+            self._begin(self._step(awaited))
         elif awaited.status is StepStatus.REQUESTED:
             self._unanswered(self._step(awaited), fired.attempt)
         else:
             self._undo(self._step(awaited), fired.attempt + 1)
-        return self._turn
+        return self._settled()
 
     def abort(self, reason: str) -> Turn:
         """Turn back, wherever the saga stands; what is under way counts as unknown. A saga not running is left alone."""
         if self._turn.state.status is SagaStatus.RUNNING:
             awaited = self._awaited()
             if awaited is not None:
-                self._answered(awaited, StepGivenUp(awaited.name, reason, self._now))
+                asked = awaited.status is StepStatus.REQUESTED
+                self._answered(awaited, (StepGivenUp if asked else StepFailed)(awaited.name, reason, self._now))
             self._turn_back(reason)
+        return self._settled()
+
+    def _settled(self) -> Turn:
+        self._locking.settle()
         return self._turn
 
     def _awaited(self) -> StepState | None:
         """Return the step whose answer is waited for: there is never more than one."""
-        waiting = (StepStatus.REQUESTED, StepStatus.COMPENSATING)
+        waiting = (StepStatus.AWAITING_LOCK, StepStatus.REQUESTED, StepStatus.COMPENSATING)
         return next((step for step in self._turn.state.steps if step.status in waiting), None)
 
     def _retired(self, state: StepState) -> bool:
@@ -151,15 +152,45 @@ class SagaProcess(Generic[D]):
     def _go_on(self) -> None:
         for state in self._turn.state.steps:
             if state.status is StepStatus.PENDING and not self._retired(state):
-                self._ask(self._step(state), 1)
+                self._begin(self._step(state))
                 return
         self._turn.record(SagaCompleted(self._now))
 
+    def _begin(self, step: Step[D]) -> None:
+        """Ask for a step under its locks; without them wait, or turn back."""
+        missing = self._locking.missing(self._needs(step))
+        other = self._locking.obstacle(missing)
+        if lost := self._lost(step):
+            self._refuse(step, lost)
+        elif other is None:
+            self._locking.take(step.name, missing)
+            self._ask(step, 1)
+        elif self._locking.may_wait(other, self._definition.lock_terms):
+            attempt = self._turn.state.step(step.name).attempts + 1
+            self._turn.record(LocksAwaited(step.name, attempt, str(other), self._now))
+            timer_id = self._timer_id(self._turn.state.step(step.name))
+            self._turn.timers.append(StartTimer(timer_id, self._definition.name, self._definition.lock_terms.try_every, attempt))
+        else:
+            self._refuse(step, str(other))
+
+    def _refuse(self, step: Step[D], reason: str) -> None:
+        self._turn.record(StepFailed(step.name, reason, self._now))
+        self._turn_back(reason)
+
+    def _needs(self, step: Step[D]) -> Sequence[str]:
+        return () if step.locks is None else step.locks(self._data)
+
+    def _lost(self, step: Step[D]) -> str:
+        """Say why a step is not to be asked for, where the saga's lock is another's by now; behind the point of no return it goes on."""
+        lost = "" if step.attempts is None else self._locking.lost()
+        return f"the lock on {lost} was lost" if lost else ""
+
     def _unanswered(self, step: Step[D], attempt: int) -> None:
-        if step.attempts is None or attempt < step.attempts:
+        lost = self._lost(step)
+        if not lost and (step.attempts is None or attempt < step.attempts):
             self._ask(step, attempt + 1)
             return
-        reason = f"{step.name} gave no answer"
+        reason = lost or f"{step.name} gave no answer"
         self._turn.record(StepGivenUp(step.name, reason, self._now))
         self._turn_back(reason)
 
@@ -193,6 +224,6 @@ class SagaProcess(Generic[D]):
         return StartTimer(timer_id, self._definition.name, step.wait(attempt), attempt)
 
     def _timer_id(self, state: StepState) -> str:
-        """Return the id of the timer of what is waited for: one for the step, another for its compensation."""
-        purpose = "undo" if state.status is StepStatus.COMPENSATING else "ask"
+        """Return the id of the timer of what is waited for: one for the step, others for its lock and its compensation."""
+        purpose = _PURPOSES.get(state.status, "ask")
         return f"{self._definition.name}:{self._saga_id}:{state.name}:{purpose}"

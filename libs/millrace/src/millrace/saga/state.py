@@ -18,9 +18,10 @@ class SagaStatus(StrEnum):
 
 
 class StepStatus(StrEnum):
-    """Where a step stands. `UNKNOWN`: asked for, never answered."""
+    """Where a step stands. `UNKNOWN`: asked for, never answered. `AWAITING_LOCK`: to be asked for once another saga's lock is gone."""
 
     PENDING = "pending"
+    AWAITING_LOCK = "awaiting lock"
     REQUESTED = "requested"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -42,14 +43,25 @@ class StepState:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldLock:
+    """A lock that a saga took: under which token, and until when it holds without a further sign of the saga."""
+
+    resource: str
+    token: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SagaState:
-    """One saga's progress."""
+    """One saga's progress. `waiting_since` is set while another saga's lock is waited for."""
 
     status: SagaStatus = SagaStatus.NEW
     steps: tuple[StepState, ...] = ()
     reason: str = ""
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    locks: tuple[HeldLock, ...] = ()
+    waiting_since: datetime | None = None
 
     def step(self, name: str) -> StepState:
         """Return a step's progress. Raises KeyError for one the saga does not have."""
@@ -69,6 +81,34 @@ class SagaStarted:
     """The saga began, with these steps."""
 
     steps: tuple[str, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LocksAwaited:
+    """A step waits for a lock of another saga."""
+
+    step: str
+    attempt: int
+    obstacle: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LocksTaken:
+    """The saga took what a step needs."""
+
+    step: str
+    locks: tuple[HeldLock, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LocksRenewed:
+    """The saga gave a sign to those who wait for its locks."""
+
+    resources: tuple[str, ...]
+    until: datetime
     at: datetime
 
 
@@ -148,7 +188,7 @@ class SagaCompensated:
 
 SAGA_EVENTS = (
     SagaStarted, StepRequested, StepSucceeded, StepFailed, StepGivenUp, CompensationRequested, StepCompensated, CompensationStarted,
-    SagaCompleted, SagaCompensated,
+    SagaCompleted, SagaCompensated, LocksAwaited, LocksTaken, LocksRenewed,
 )  # fmt: skip
 
 
@@ -162,6 +202,16 @@ def evolve_saga(state: SagaState, event: object) -> SagaState:
     match event:
         case SagaStarted(steps, at):
             return SagaState(SagaStatus.RUNNING, tuple(StepState(name) for name in steps), started_at=at)
+        case LocksAwaited(step, attempt, obstacle, at):
+            waiting = replace(state, waiting_since=state.waiting_since or at)
+            return _with(waiting, step, StepStatus.AWAITING_LOCK, attempts=attempt, detail=obstacle)
+        case LocksTaken(step, locks, _):
+            taken = {lock.resource: lock for lock in (*state.locks, *locks)}
+            holding = replace(state, locks=tuple(taken.values()), waiting_since=None)
+            return _with(holding, step, StepStatus.PENDING, attempts=0, detail="")
+        case LocksRenewed(resources, until, _):
+            renewed = (replace(lock, until=until) if lock.resource in resources else lock for lock in state.locks)
+            return replace(state, locks=tuple(renewed))
         case StepRequested(step, attempt, at):
             return _with(state, step, StepStatus.REQUESTED, attempts=attempt, requested_at=state.step(step).requested_at or at)
         case StepSucceeded(step, at):
@@ -171,15 +221,15 @@ def evolve_saga(state: SagaState, event: object) -> SagaState:
         case StepGivenUp(step, reason, at):
             return _with(state, step, StepStatus.UNKNOWN, finished_at=at, detail=reason)
         case CompensationStarted(reason, _):
-            return replace(state, status=SagaStatus.COMPENSATING, reason=reason)
+            return replace(state, status=SagaStatus.COMPENSATING, reason=reason, waiting_since=None)
         case CompensationRequested(step, attempt, _):
             return _with(state, step, StepStatus.COMPENSATING, attempts=attempt)
         case StepCompensated(step, at):
             return _with(state, step, StepStatus.COMPENSATED, finished_at=at)
         case SagaCompleted(at):
-            return replace(state, status=SagaStatus.COMPLETED, finished_at=at)
+            return replace(state, status=SagaStatus.COMPLETED, finished_at=at, locks=())
         case SagaCompensated(at):
-            return replace(state, status=SagaStatus.COMPENSATED, finished_at=at)
+            return replace(state, status=SagaStatus.COMPENSATED, finished_at=at, locks=())
     raise TypeError(f"{type(event).__name__} is no event of a saga")
 
 

@@ -15,7 +15,7 @@ from shop.inventory.v1.inventory_service_pb2 import Item, Stock
 from shop.notification.v1.notification_messages_pb2 import NotificationChannel, NotificationKind
 from shop.notification.v1.notification_service_pb2 import Contact, Notification
 from shop.order.v1.order_messages_pb2 import OrderStatus
-from shop.order.v1.order_service_pb2 import Order, Saga, SagaStatus, SagaStep, SagaStepState
+from shop.order.v1.order_service_pb2 import Order, Saga, SagaLock, SagaStatus, SagaStep, SagaStepState
 from shop.payment.v1.payment_service_pb2 import Payment, PaymentStatus
 from shop.shipping.v1.shipping_service_pb2 import Shipment, ShipmentStatus
 from shopkit.show.words import enum_word, money, moneys, seconds, time, time_of_day
@@ -115,6 +115,16 @@ def saga_table(saga: Saga) -> Table:
         Column("detail", lambda each: each.detail),
     )
     return make_table(f"Saga of order {saga.order_id}: {enum_word(SagaStatus, saga.status)}", columns, saga.steps)
+
+
+def saga_locks_table(saga: Saga) -> Table:
+    """Return the locks a saga has, one a line."""
+    columns: Sequence[Column[SagaLock]] = (
+        Column("resource", lambda each: each.resource),
+        Column("token", lambda each: each.token, right=True),
+        Column("held until (UTC)", lambda each: time(each.held_until), whole=True),
+    )
+    return make_table("Locks", columns, saga.locks)
 
 
 def summary_table(summary: GetSummaryResponse, stats: GetSagaStatsResponse) -> Table:

@@ -57,10 +57,16 @@ class Bench:
     """A service on a fresh store. `clock` stands still until it is told to skip."""
 
     def __init__(self, parts: Parts, store_url: str = "memory://") -> None:
-        self.parts = parts
         self.clock = SkippingClock()
         self.store = open_store(store_url)
         self.store.migrate(*(() if parts.migrations is None else (parts.migrations,)))
+        self._session = self.store.session()
+        self._offset = 0
+        self.use(parts)
+
+    def use(self, parts: Parts) -> None:
+        """Go on over the same store as a service of these parts: with other settings, say, after a restart."""
+        self.parts = parts
         self._engine = Engine(
             EngineConfig(group_of(parts.name).id, f"/shop/{parts.name}"),
             Handlers(parts.stream_types, parts.handlers),
@@ -68,8 +74,6 @@ class Bench:
             parts.projections,
             self.clock,
         )
-        self._session = self.store.session()
-        self._offset = 0
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ from typing import Any
 from millrace.decision import Context, Decision
 from millrace.errors import NotFound, Refused
 from millrace.saga import SagaDefinition
-from order_service.application.process import OrderProcess, order_streams
+from order_service.application.process import OrderProcess, order_lock_streams, order_streams
 from order_service.application.saga import SagaData
 from order_service.domain.commands import CancelOrder
 from order_service.domain.order import OrderStatus
@@ -21,6 +21,10 @@ class CancelOrderHandler:
     def streams(self, body: CancelOrder) -> Sequence[str]:
         """See `Handler`."""
         return order_streams(body.order_id)
+
+    def more_streams(self, body: CancelOrder, states: Mapping[str, Any]) -> Sequence[str]:
+        """See `LookingHandler`."""
+        return order_lock_streams(self._saga, body.order_id, states)
 
     def decide(self, body: CancelOrder, states: Mapping[str, Any], context: Context) -> Decision:
         """Turn the saga back. Cancelling again is no fault; an order already confirmed raises Refused."""

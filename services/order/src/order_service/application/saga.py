@@ -1,11 +1,11 @@
 """The saga that brings an order to its end, declared: charge, reserve, confirm and ship, dispatch the stock."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from millrace.saga import SagaDefinition, Step, saga_stream
+from millrace.saga import SagaDefinition, SagaState, Step, lock_stream, saga_stream
 from order_service.domain.order import Order
 from shop.inventory.v1.inventory_messages_pb2 import (
     ReleaseStockCommand,
@@ -28,7 +28,9 @@ from shop.shipping.v1.shipping_messages_pb2 import ShippingDelayedEvent, Shippin
 from shop.types.v1.money_pb2 import Money
 
 SAGAS = saga_stream("saga")
+LOCKS = lock_stream()
 SHIPPING = "shipping"
+_ANY_TIME = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,11 @@ class SagaData:
     now: datetime
 
 
-def order_saga(timing: SagaTiming) -> SagaDefinition[SagaData]:
+def order_saga(timing: SagaTiming, *, refuse_doubles: bool = False) -> SagaDefinition[SagaData]:
     """Return the saga. Shipping is asked for by the event order.confirmed; behind it there is no way back but the carrier's refusal.
 
     An event is told once, so shipping gets one attempt; it asks the carrier again itself (docs/decisions/0025).
+    With `refuse_doubles` an order has its customer and goods to itself to its end: nobody pays twice for what was sent off twice.
     """
     return SagaDefinition(
         "order-saga",
@@ -65,6 +68,7 @@ def order_saga(timing: SagaTiming) -> SagaDefinition[SagaData]:
                 compensated_by=(PaymentRefundedEvent,),
                 answer_within=timing.answer_within,
                 attempts=timing.attempts,
+                locks=_basket if refuse_doubles else None,
             ),
             Step(
                 "stock",
@@ -94,11 +98,20 @@ def order_saga(timing: SagaTiming) -> SagaDefinition[SagaData]:
     )
 
 
+def lock_streams(definition: SagaDefinition[SagaData], order: Order, saga: SagaState) -> list[str]:
+    """Return the streams of the locks that an order's saga may have or need, which follow from the order alone."""
+    return [LOCKS.stream(resource) for resource in definition.resources(SagaData(order, _ANY_TIME), saga)]
+
+
 def timestamp(at: datetime) -> Timestamp:
     """Return an aware time as protobuf writes it."""
     written = Timestamp()
     written.FromDatetime(at)
     return written
+
+
+def _basket(data: SagaData) -> list[str]:
+    return [f"basket/{data.order.fingerprint}"]
 
 
 def _charge(data: SagaData) -> ChargePaymentCommand:

@@ -7,7 +7,7 @@ from millrace.decision import Context, Decision, TimerFired
 from millrace.errors import PermanentError
 from millrace.saga import SagaDefinition, SagaStatus
 from order_service.application.check_reply import check_reply
-from order_service.application.process import OrderProcess, order_streams
+from order_service.application.process import OrderProcess, order_lock_streams, order_streams
 from order_service.application.saga import SagaData
 from shop.inventory.v1.inventory_messages_pb2 import StockShortEvent
 from shop.payment.v1.payment_messages_pb2 import PaymentDeclinedEvent
@@ -26,6 +26,10 @@ class ReplyHandler:
     def streams(self, body: Any) -> Sequence[str]:
         """See `Handler`."""
         return order_streams(body.order_id)
+
+    def more_streams(self, body: Any, states: Mapping[str, Any]) -> Sequence[str]:
+        """See `LookingHandler`."""
+        return order_lock_streams(self._saga, body.order_id, states)
 
     def decide(self, body: Any, states: Mapping[str, Any], context: Context) -> Decision:
         """Give the saga its answer; an answer no longer waited for changes nothing. Raises PermanentError for an impossible one."""
@@ -48,6 +52,10 @@ class DeadlineHandler:
     def streams(self, body: TimerFired) -> Sequence[str]:
         """See `Handler`."""
         return order_streams(body.key)
+
+    def more_streams(self, body: TimerFired, states: Mapping[str, Any]) -> Sequence[str]:
+        """See `LookingHandler`."""
+        return order_lock_streams(self._saga, body.key, states)
 
     def decide(self, body: TimerFired, states: Mapping[str, Any], context: Context) -> Decision:
         """Tell the saga that a deadline passed; a stale one changes nothing."""

@@ -26,6 +26,7 @@ _SAGA_STATUS = {
     SagaStatus.COMPENSATED: wire.SAGA_STATUS_COMPENSATED,
 }
 _STEP_STATE = {
+    StepStatus.AWAITING_LOCK: wire.SAGA_STEP_STATE_AWAITING_LOCK,
     StepStatus.PENDING: wire.SAGA_STEP_STATE_WAITING,
     StepStatus.REQUESTED: wire.SAGA_STEP_STATE_REQUESTED,
     StepStatus.SUCCEEDED: wire.SAGA_STEP_STATE_DONE,
@@ -74,6 +75,7 @@ def saga_to_wire(order_id: str, saga: SagaState) -> wire.Saga:
         steps=steps,
         started_at=_time(saga.started_at),
         finished_at=_time(saga.finished_at),
+        locks=[wire.SagaLock(resource=lock.resource, token=lock.token, held_until=_time(lock.until)) for lock in saga.locks],
     )
 
 

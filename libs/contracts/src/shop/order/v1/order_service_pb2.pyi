@@ -79,6 +79,8 @@ class _SagaStepStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaSte
     """Undone."""
     SAGA_STEP_STATE_SKIPPED: _SagaStepState.ValueType  # 8
     """Never asked for, since the saga turned back before it."""
+    SAGA_STEP_STATE_AWAITING_LOCK: _SagaStepState.ValueType  # 9
+    """Not asked for yet: it needs a lock that another saga has, named in the detail."""
 
 class SagaStepState(_SagaStepState, metaclass=_SagaStepStateEnumTypeWrapper):
     """How far one step of a saga is."""
@@ -100,6 +102,8 @@ SAGA_STEP_STATE_COMPENSATED: SagaStepState.ValueType  # 7
 """Undone."""
 SAGA_STEP_STATE_SKIPPED: SagaStepState.ValueType  # 8
 """Never asked for, since the saga turned back before it."""
+SAGA_STEP_STATE_AWAITING_LOCK: SagaStepState.ValueType  # 9
+"""Not asked for yet: it needs a lock that another saga has, named in the detail."""
 Global___SagaStepState: _TypeAlias = SagaStepState  # noqa: Y015
 
 @_typing.final
@@ -489,6 +493,7 @@ class Saga(_message.Message):
     STEPS_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     FINISHED_AT_FIELD_NUMBER: _builtins.int
+    LOCKS_FIELD_NUMBER: _builtins.int
     saga_id: _builtins.str
     """Id of the saga."""
     order_id: _builtins.str
@@ -504,6 +509,10 @@ class Saga(_message.Message):
     def finished_at(self) -> _timestamp_pb2.Timestamp:
         """Absent while it runs."""
 
+    @_builtins.property
+    def locks(self) -> _containers.RepeatedCompositeFieldContainer[Global___SagaLock]:
+        """The locks it has; none once it is finished."""
+
     def __init__(
         self,
         *,
@@ -513,14 +522,47 @@ class Saga(_message.Message):
         steps: _abc.Iterable[Global___SagaStep] | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         finished_at: _timestamp_pb2.Timestamp | None = ...,
+        locks: _abc.Iterable[Global___SagaLock] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["finished_at", b"finished_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finished_at", b"finished_at", "order_id", b"order_id", "saga_id", b"saga_id", "started_at", b"started_at", "status", b"status", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finished_at", b"finished_at", "locks", b"locks", "order_id", b"order_id", "saga_id", b"saga_id", "started_at", b"started_at", "status", b"status", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Saga: _TypeAlias = Saga  # noqa: Y015
+
+@_typing.final
+class SagaLock(_message.Message):
+    """A lock that a saga has: other sagas are kept from the resource."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    HELD_UNTIL_FIELD_NUMBER: _builtins.int
+    resource: _builtins.str
+    """What is locked."""
+    token: _builtins.int
+    """Grows each time the lock is taken: whoever lost it has a smaller one."""
+    @_builtins.property
+    def held_until(self) -> _timestamp_pb2.Timestamp:
+        """When others may take it if the saga gives no sign before."""
+
+    def __init__(
+        self,
+        *,
+        resource: _builtins.str = ...,
+        token: _builtins.int = ...,
+        held_until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["held_until", b"held_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_until", b"held_until", "resource", b"resource", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SagaLock: _TypeAlias = SagaLock  # noqa: Y015
 
 @_typing.final
 class SagaStep(_message.Message):
