@@ -90,6 +90,16 @@ def test_an_order_placed_between_two_pages_moves_none_of_the_rest(
     assert sorted(call(bench, scenario)) == sorted(placed)
 
 
+def test_an_order_is_shown_though_its_sagas_snapshot_is_damaged(bench: Bench, placed: list[str]) -> None:
+    async def saga(stub: Any) -> wire.GetSagaResponse:
+        found: wire.GetSagaResponse = await stub.GetSaga(wire.GetSagaRequest(order_id=placed[0]))
+        return found
+
+    before = call(bench, saga)
+    bench.rows("UPDATE stream SET state = 'damaged' WHERE id LIKE 'saga-%'")
+    assert call(bench, saga) == before
+
+
 @pytest.mark.parametrize(
     ("request_", "fields"),
     [

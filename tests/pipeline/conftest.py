@@ -21,7 +21,7 @@ from millrace.outbox.outbox import OutboxRow
 from millrace.pipeline.engine import Batch, Engine, EngineConfig
 from millrace.pipeline.failures import RetryPolicy
 from millrace.pipeline.inputs import Input, Result, fired
-from millrace.pipeline.staging import Change
+from millrace.pipeline.staging import Change, Projection
 from millrace.pipeline.timers import Timer
 from millrace.store.contract import Session, Store
 from millrace.store.open import open_store
@@ -175,7 +175,12 @@ class World:
             tx.sql.execute("CREATE TABLE model (stream text NOT NULL, note text NOT NULL UNIQUE, doubled bigint NOT NULL)")
 
     def new_engine(
-        self, accounts: StreamType[Any] = ACCOUNTS, registry: TypeRegistry | None = None, group: str = GROUP, **config: Any
+        self,
+        accounts: StreamType[Any] = ACCOUNTS,
+        registry: TypeRegistry | None = None,
+        group: str = GROUP,
+        projections: Sequence[Projection] = (ReadModel(),),
+        **config: Any,
     ) -> Engine:
         handlers = Handlers(
             [accounts],
@@ -186,7 +191,7 @@ class World:
         )  # fmt: skip
         settings = EngineConfig(group, "/accounts", self.retry, **config)
         types = registry or TypeRegistry.from_modules(payment)
-        return Engine(settings, handlers, types, [ReadModel()], self.clock)
+        return Engine(settings, handlers, types, projections, self.clock)
 
     def message(self, account: str, amount: int = 1, *, does: str = "", **fields: Any) -> Message:
         body = payment.ChargePaymentCommand(order_id=account, customer_id=does, amount=Money(currency="EUR", minor_units=amount))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from millrace.decision import Context, Decision, Publish
 from millrace.errors import PositionLost, Refused
@@ -65,14 +66,43 @@ def test_the_messages_of_a_stream_are_folded_in_their_order_with_one_snapshot(wo
     assert [world.headers(row)[SEQUENCE] for row in world.outbox() if row.key == b"a"] == [str(n) for n in range(1, 21)]
 
 
-@pytest.mark.parametrize("damage", ["not json", '{"total": "many"}', "", None])
-def test_a_damaged_snapshot_is_made_again_from_the_events(world: Any, damage: str | None) -> None:
+@pytest.mark.parametrize("damage", ["not json", '{"total": "many"}', ""])
+def test_a_damaged_snapshot_is_told_of_and_made_again_from_the_events(
+    world: Any, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def corrupt() -> float:
+        return REGISTRY.get_sample_value("millrace_corrupt_snapshots_total", {"category": "account"}) or 0.0
+
     world.process(*world.records(world.message("a", 5), world.message("a", 6)))
     with world.session.transaction() as tx:
         tx.sql.execute("UPDATE stream SET state = :damage", {"damage": damage})
+    before = corrupt()
+    for amount in (7, 8):
+        world.process(world.record(world.message("a", amount)))
+    with world.session.transaction() as tx:
+        assert '"total":26' in tx.events.load(["account-a"])["account-a"].state
+    assert corrupt() - before == 1
+    told = [record for record in caplog.records if record.message == "a snapshot cannot be read, its stream is replayed"]
+    assert [(record.levelname, record.__dict__["stream"]) for record in told] == [("WARNING", "account-a")]
+
+
+def test_a_snapshot_taken_away_is_made_again_from_the_events(world: Any) -> None:
+    world.process(world.record(world.message("a", 5)))
+    with world.session.transaction() as tx:
+        tx.sql.execute("UPDATE stream SET state = NULL")
     world.process(world.record(world.message("a", 7)))
     with world.session.transaction() as tx:
-        assert '"total":18' in tx.events.load(["account-a"])["account-a"].state
+        assert '"total":12' in tx.events.load(["account-a"])["account-a"].state
+
+
+def test_a_stream_whose_events_are_not_all_there_is_not_replayed_into_a_wrong_state(world: Any) -> None:
+    world.process(*world.records(world.message("a", 5), world.message("a", 6), world.message("b", 5)))
+    with world.session.transaction() as tx:
+        tx.sql.execute("UPDATE stream SET state = 'damaged'")
+        tx.sql.execute("DELETE FROM event WHERE stream = 'account-a' AND version = 1")
+    world.process(*world.records(world.message("a", 7), world.message("b", 7)))
+    assert world.parked() == [("a", "retry", 1, True)]
+    assert world.account("b").total == 12
 
 
 def test_a_snapshot_of_an_older_shape_is_not_believed(world: Any) -> None:

@@ -6,11 +6,13 @@ Handlers get immutable state and return a `Decision`. They do no I/O, so one mes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from google.protobuf.message import Message as Protobuf
 
 S = TypeVar("S")
+Upcast: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
+"""Turns an event's JSON object of one revision into that of the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,10 @@ class StreamType(Generic[S]):
 
     States and events are frozen dataclasses. `snapshot_version` is raised whenever `state` changes shape: older snapshots are then
     ignored and the stream is replayed.
+
+    Stored events are never rewritten. An event class whose fields change gets an upcast more in `upcasts`: the n-th turns revision n into
+    n + 1, and the class as it stands is the one behind the last. A class that is renamed stays readable under the names of `formerly`;
+    its revisions go on counting. Upcasts are pure, and apply wherever stored events are read.
     """
 
     category: str
@@ -26,6 +32,19 @@ class StreamType(Generic[S]):
     evolve: Callable[[S, Any], S]
     events: tuple[type, ...]
     snapshot_version: int = 1
+    upcasts: Mapping[type, Sequence[Upcast]] = field(default_factory=dict)
+    formerly: Mapping[str, type] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an upcast or a former name of a class that is not among `events`, or a name that is still in use."""
+        if strangers := {*self.upcasts, *self.formerly.values()} - set(self.events):
+            raise ValueError(f"no events of {self.category}: {', '.join(sorted(event.__name__ for event in strangers))}")
+        if taken := self.formerly.keys() & {event.__name__ for event in self.events}:
+            raise ValueError(f"names of events of {self.category} still in use: {', '.join(sorted(taken))}")
+
+    def revision(self, event: type) -> int:
+        """Return the revision that new events of a class are stored in."""
+        return 1 + len(self.upcasts.get(event, ()))
 
     def stream(self, entity_id: str) -> str:
         """Return the id of one entity's stream."""

@@ -21,10 +21,11 @@ class StoredStream:
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event to append."""
+    """An event to append. `revision` is the number of the shape that its data has, from 1."""
 
     type: str
     data: str
+    revision: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class StoredEvent:
     version: int
     type: str
     data: str
+    revision: int
     recorded_at: int
     cursor: tuple[int, int]
 
@@ -59,9 +61,10 @@ _STREAM: Mapping[str, ColumnType] = {
     "snapshot": "bigint",
 }
 _EVENT: Mapping[str, ColumnType] = {
-    "stream": "text", "version": "bigint", "type": "text", "data": "text", "recorded_at": "bigint", "behind": "bigint",
+    "stream": "text", "version": "bigint", "type": "text", "data": "text", "revision": "bigint", "recorded_at": "bigint",
+    "behind": "bigint",
 }  # fmt: skip
-_COLUMNS = "stream, version, type, data, recorded_at"
+_COLUMNS = "stream, version, type, data, revision, recorded_at"
 _INSERT = f"INSERT INTO event ({_COLUMNS}) SELECT {_COLUMNS} FROM rows"
 # A transaction that appends to a stream behind another may have begun before it, and so have the lower id. An event is ordered by the
 # greater of its own transaction's id and its predecessor's: never before its predecessor, and never while its transaction is open.
@@ -113,7 +116,7 @@ class EventStore:
             _INSERT_ON_POSTGRESQL if isinstance(self._sql, PostgresSql) else _INSERT,
             _EVENT,
             [
-                (a.stream, a.expected_version + number, event.type, event.data, recorded_at, a.expected_version)
+                (a.stream, a.expected_version + number, event.type, event.data, event.revision, recorded_at, a.expected_version)
                 for a in ordered
                 for number, event in enumerate(a.events, start=1)
             ],
@@ -144,4 +147,4 @@ class EventStore:
 
     def _events(self, rest: str, parameters: Mapping[str, object], transaction: str = "0") -> list[StoredEvent]:
         found = self._sql.execute(f"SELECT {_COLUMNS}, {transaction}, position FROM event {rest}", parameters)
-        return [StoredEvent(s, v, kind, data, at, (tx, position)) for s, v, kind, data, at, tx, position in found]
+        return [StoredEvent(s, v, kind, data, rev, at, (tx, place)) for s, v, kind, data, rev, at, tx, place in found]

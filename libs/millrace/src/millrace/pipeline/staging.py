@@ -98,10 +98,11 @@ class Stage:
         versions: dict[str, int] = {}
         for name, event in decision.events:
             stream = self.streams[name]
-            state = self.codec.type_of(name).evolve(states.get(name, stream.state), event)
+            stream_type = self.codec.type_of(name)
+            state = stream_type.evolve(states.get(name, stream.state), event)
             version = versions.get(name, stream.stored.version + len(stream.events)) + 1
             states[name], versions[name] = state, version
-            encoded.append((name, NewEvent(type(event).__name__, to_json(event))))
+            encoded.append((name, NewEvent(type(event).__name__, to_json(event), stream_type.revision(type(event)))))
             changes.append(Change(name, version, event, state, self.now, source.id))
         headers = _caused_by(source, trace_headers)
         rows = [self._message(publish, headers) for publish in decision.publish]

@@ -62,6 +62,15 @@ class EventConformance:
         ]  # fmt: skip
         assert [e.type for e in tx.events.read("order-1", after_version=2)] == ["Shipped"]
 
+    def test_an_event_keeps_the_revision_it_was_stored_in(self, tx: Transaction) -> None:
+        events = [NewEvent("Placed", "{}"), NewEvent("Placed", "{}", revision=3)]
+        tx.events.append([Append("order-1", 0, events, "{}", 1)], 7)
+        assert [event.revision for event in tx.events.read("order-1")] == [1, 3]
+        tx.sql.execute(
+            "INSERT INTO event (stream, version, type, data, recorded_at) VALUES ('order-1', 3, 'Placed', '{}', 7)"
+        )  # as a program does that knows of no revisions
+        assert tx.events.read("order-1")[2].revision == 1
+
     def test_the_snapshot_is_that_of_the_last_append(self, tx: Transaction) -> None:
         tx.events.append([append("order-1", 0, "Placed", state="first")], 1)
         tx.events.append([Append("order-1", 1, [NewEvent("Paid", "{}")], "second", 4)], 1)

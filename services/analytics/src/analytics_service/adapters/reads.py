@@ -2,13 +2,12 @@
 
 from datetime import timedelta
 
-import msgspec
-
 from analytics_service.application.ports import EventView, SagaStats, Summary
-from analytics_service.domain.timeline import TIMELINE, OrderRecorded, OrderStatus, ShippingRecorded
+from analytics_service.domain.timeline import TIMELINE, OrderRecorded, OrderStatus, TimelineEvent
 from millrace.clock import from_micros
 from millrace.edge.validation import INT64_MAX
 from millrace.eventstore.events import EventStore, StoredEvent
+from millrace.pipeline.codec import StreamCodec
 from millrace.pipeline.queries import Queries
 from millrace.store.sql import Sql
 
@@ -16,7 +15,7 @@ _PERCENTILES = (50, 95, 99, 100)
 # Sums of int64 may not fit int64, which makes both databases refuse: high and low parts are added up apart.
 _PART = 1_000_000_000
 _MOST_REASONS = 100
-_ORDER, _SHIPPING = msgspec.json.Decoder(OrderRecorded), msgspec.json.Decoder(ShippingRecorded)
+_CODEC = StreamCodec([TIMELINE])
 
 
 class SqlReads:
@@ -92,9 +91,6 @@ def _percentile(sql: Sql, percent: int, count: int) -> timedelta:
 
 
 def _view(stored: StoredEvent) -> EventView:
-    recorded_at = from_micros(stored.recorded_at)
-    if stored.type == OrderRecorded.__name__:
-        order = _ORDER.decode(stored.data)
-        return EventView(stored.cursor, order.order_id, order.sequence, order.record, recorded_at)
-    shipping = _SHIPPING.decode(stored.data)
-    return EventView(stored.cursor, shipping.order_id, 0, shipping.record, recorded_at)
+    event: TimelineEvent = _CODEC.event(stored)
+    sequence = event.sequence if isinstance(event, OrderRecorded) else 0
+    return EventView(stored.cursor, event.order_id, sequence, event.record, from_micros(stored.recorded_at))

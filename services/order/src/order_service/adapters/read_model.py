@@ -6,18 +6,20 @@ import msgspec
 
 from millrace.clock import micros
 from millrace.errors import NotFound
-from millrace.pipeline.codec import to_json
+from millrace.eventstore.events import EventStore, StoredStream
+from millrace.pipeline.codec import StreamCodec, to_json
 from millrace.pipeline.queries import Queries
 from millrace.pipeline.staging import Change
 from millrace.saga import SagaState
 from millrace.store.sql import Sql
 from order_service.application.ports import OrderFilter
 from order_service.application.process import order_streams
+from order_service.application.saga import SAGAS
 from order_service.domain.catalogue import CatalogueItem
 from order_service.domain.order import Order
 
 _ORDER = msgspec.json.Decoder(Order)
-_SAGA = msgspec.json.Decoder(SagaState)
+_SAGA_CODEC = StreamCodec([SAGAS])
 
 
 class OrderViews:
@@ -67,12 +69,14 @@ class StoredOrders:
 
         def read(sql: Sql) -> tuple[Order, SagaState]:
             found = sql.execute(
-                "SELECT o.document, s.state FROM order_view o JOIN stream s ON s.id = :saga WHERE o.order_id = :id",
+                "SELECT o.document, s.version, s.state, s.snapshot_version FROM order_view o JOIN stream s ON s.id = :saga "
+                "WHERE o.order_id = :id",
                 {"id": order_id, "saga": saga_stream},
             )
             if not found:
                 raise NotFound(f"there is no order {order_id}")
-            return _ORDER.decode(found[0][0]), _SAGA.decode(found[0][1])
+            document, *saga = found[0]
+            return _ORDER.decode(document), _SAGA_CODEC.state(saga_stream, StoredStream(*saga), EventStore(sql))
 
         return await self._queries.run(read)
 
