@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from google.protobuf.message import DecodeError
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from millrace.edge.validation import INT32_MAX, INT64_MAX
@@ -59,6 +59,13 @@ def assert_sound(request: PlaceOrderRequest, found: PlaceOrder | Invalid) -> Non
 
 @settings(max_examples=300, deadline=None)
 @given(REQUESTS)
+@example(
+    PlaceOrderRequest(
+        customer_id="6f3f0d52-4c7e-4f8e-9d53-0000000000c1",
+        idempotency_key="key",
+        items=[OrderLine(item_id="mug", quantity=2, price=Money(currency="EUR", minor_units=INT64_MAX))],
+    )
+)
 def test_any_request_is_a_sound_order_or_refused_with_reasons(request: PlaceOrderRequest) -> None:
     assert_sound(request, checked(request))
 
