@@ -20,7 +20,7 @@ PAGE = (ROOT / "docs" / "settings.md").read_text()
 SERVICES = ("order", "payment", "inventory", "shipping", "notification", "analytics")
 BY_SERVICE = ("MILLRACE_GRPC_ADDRESS", "MILLRACE_METRICS_ADDRESS", "MILLRACE_INSTANCE")
 _READ = re.compile(r'os\.(?:environ\.get|getenv)\(\s*"(\w+)"(?:,\s*"([^"]*)")?|os\.environ\["(\w+)"\]')
-_HARMLESS = re.compile(r"\*\*os\.environ|(?:read_addresses|known_stores)\(os\.environ\)")
+_HARMLESS = re.compile(r"\*\*os\.environ|patch\.dict\(os\.environ,|(?:read_addresses|known_stores)\(os\.environ\)")
 _SHELL = re.compile(r"\$\{([A-Z][A-Z_]+):-([^}]*)\}")
 
 
