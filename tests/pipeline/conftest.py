@@ -143,6 +143,8 @@ def charge(body: Any, states: Mapping[str, Any], context: Context) -> Decision:
 class ReadModel:
     """Writes one row an event; `note` is unique, `doubled` overflows for what is above half of 64 bits. 1313 is a bug."""
 
+    tables = ("model",)
+
     def apply(self, sql: Sql, changes: Sequence[Change]) -> None:
         for change in changes:
             if change.event.amount == 1313:

@@ -9,13 +9,24 @@ from analytics_service.application.record import ORDER_STATUSES, SHIPPING_STATUS
 from analytics_service.domain.timeline import TIMELINE
 from analytics_service.edge.servicer import AnalyticsServicer
 from millrace.cqrs.registry import TypeRegistry
-from millrace.decision import Handler
+from millrace.decision import Handler, Handlers
 from millrace.edge.server import RpcService
 from millrace.pipeline.queries import Queries
+from millrace.rebuild.rebuildable import Rebuildable
 from shop.analytics.v1.analytics_service_pb2_grpc import add_AnalyticsServiceServicer_to_server
 from shopkit.service import Commands, Parts
+from shopkit.topics import group_of
 
 RPC_NAME = "shop.analytics.v1.AnalyticsService"
+
+
+def rebuildable() -> Rebuildable:
+    """Return what `millrace rebuild` makes analytics anew with: all it has follows from its topics, which are kept for good."""
+    own, group = parts(), group_of("analytics")
+    migrations = () if own.migrations is None else (own.migrations,)
+    return Rebuildable(
+        group.id, Handlers(own.stream_types, own.handlers), own.projections, own.registry, group.topics, migrations
+    )
 
 
 def parts() -> Parts:

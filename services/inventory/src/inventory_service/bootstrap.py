@@ -20,13 +20,24 @@ from inventory_service.domain.item import ITEM
 from inventory_service.domain.reservation import RESERVATION
 from inventory_service.edge.servicer import InventoryServicer
 from millrace.cqrs.registry import TypeRegistry
+from millrace.decision import Handlers
 from millrace.edge.server import RpcService
 from millrace.pipeline.queries import Queries
+from millrace.rebuild.rebuildable import Rebuildable
 from shop.inventory.v1.inventory_messages_pb2 import ReleaseStockCommand, ReserveStockCommand, ShipStockCommand
 from shop.inventory.v1.inventory_service_pb2_grpc import add_InventoryServiceServicer_to_server
 from shopkit.service import Commands, Parts
+from shopkit.topics import group_of
 
 RPC_NAME = "shop.inventory.v1.InventoryService"
+
+_STREAM_TYPES = (ITEM, RESERVATION)
+_READ_MODELS = (ReadModel(),)
+
+
+def rebuildable() -> Rebuildable:
+    """Return what `millrace rebuild` makes the read models anew with."""
+    return Rebuildable(group_of("inventory").id, Handlers(_STREAM_TYPES), _READ_MODELS)
 
 
 def parts(seed: Sequence[SeedItem]) -> Parts:
@@ -42,7 +53,7 @@ def parts(seed: Sequence[SeedItem]) -> Parts:
 
     return Parts(
         name="inventory",
-        stream_types=(ITEM, RESERVATION),
+        stream_types=_STREAM_TYPES,
         handlers={
             ReserveStockCommand: ReserveStock(),
             ReleaseStockCommand: ReleaseStock(),
@@ -53,7 +64,7 @@ def parts(seed: Sequence[SeedItem]) -> Parts:
         },
         registry=TypeRegistry([ReserveStockCommand, ReleaseStockCommand, ShipStockCommand]),
         rpc=rpc,
-        projections=(ReadModel(),),
+        projections=_READ_MODELS,
         migrations=Path(__file__).parent / "migrations",
         prepare=prepare,
     )

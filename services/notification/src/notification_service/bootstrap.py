@@ -7,10 +7,11 @@ from pathlib import Path
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from millrace.cqrs.registry import TypeRegistry
-from millrace.decision import Handler
+from millrace.decision import Handler, Handlers
 from millrace.edge.server import RpcService
 from millrace.external.call import CallPolicy, ExternalCall, ExternalMetrics
 from millrace.pipeline.queries import Queries
+from millrace.rebuild.rebuildable import Rebuildable
 from notification_service.adapters.read_model import ReadModel
 from notification_service.adapters.reads import SqlReads
 from notification_service.adapters.recorder import Recorder
@@ -24,6 +25,7 @@ from notification_service.domain.notices import NOTICES, Channel
 from notification_service.edge.servicer import NotificationServicer
 from shop.notification.v1.notification_service_pb2_grpc import add_NotificationServiceServicer_to_server
 from shopkit.service import Commands, Parts
+from shopkit.topics import group_of
 
 RPC_NAME = "shop.notification.v1.NotificationService"
 # A mail carries one Message-ID for all its copies, so repeating it after silence is what RFC 5321 (4.5.5, 6.1) expects.
@@ -33,6 +35,15 @@ _MAIL_POLICY = CallPolicy(attempt_seconds=10.0, total_seconds=25.0, idempotent=T
 def mailer_of(smtp: SmtpConfig | None) -> Mailer:
     """Return the mailer that the settings ask for."""
     return Recorder() if smtp is None else SmtpMailer(smtp)
+
+
+_STREAM_TYPES = (NOTICES, CONTACT)
+_READ_MODELS = (ReadModel(),)
+
+
+def rebuildable() -> Rebuildable:
+    """Return what `millrace rebuild` makes the read models anew with."""
+    return Rebuildable(group_of("notification").id, Handlers(_STREAM_TYPES), _READ_MODELS)
 
 
 def parts(mailer: Mailer, contacts: Sequence[SetContact] = (), metrics: CollectorRegistry = REGISTRY) -> Parts:
@@ -54,11 +65,11 @@ def parts(mailer: Mailer, contacts: Sequence[SetContact] = (), metrics: Collecto
 
     return Parts(
         name="notification",
-        stream_types=(NOTICES, CONTACT),
+        stream_types=_STREAM_TYPES,
         handlers=handlers,
         registry=TypeRegistry([*ORDER_KINDS, *SHIPPING_KINDS]),
         rpc=rpc,
-        projections=(ReadModel(),),
+        projections=_READ_MODELS,
         reactors={SendMail: MailReactor(mailer, ExternalCall("mail", _MAIL_POLICY, ExternalMetrics(metrics)))},
         pace_seconds=0.2,  # it follows what others did: nobody waits for it
         migrations=Path(__file__).parent / "migrations",

@@ -6,9 +6,10 @@ from pathlib import Path
 import grpc
 
 from millrace.cqrs.registry import TypeRegistry
-from millrace.decision import Handler, TimerFired
+from millrace.decision import Handler, Handlers, TimerFired
 from millrace.edge.server import RpcService
 from millrace.pipeline.queries import Queries
+from millrace.rebuild.rebuildable import Rebuildable
 from order_service.adapters.catalogue import StoredCatalogue, is_known
 from order_service.adapters.read_model import OrderViews, StoredOrders
 from order_service.application.cancel_order import CancelOrderHandler
@@ -27,8 +28,17 @@ from shop.order.v1.order_service_pb2_grpc import add_OrderServiceServicer_to_ser
 from shop.payment.v1 import payment_messages_pb2 as payment
 from shop.shipping.v1 import shipping_messages_pb2 as shipping
 from shopkit.service import Commands, Parts
+from shopkit.topics import group_of
 
 _REPLY_TOPICS = ("payment.result", "inventory.result", "shipping.scheduled", "shipping.delayed", "shipping.failed")
+
+_STREAM_TYPES = (ORDERS, SAGAS, LOCKS, CATALOGUE)
+_READ_MODELS = (OrderViews(),)
+
+
+def rebuildable() -> Rebuildable:
+    """Return what `millrace rebuild` makes the read models anew with."""
+    return Rebuildable(group_of("order").id, Handlers(_STREAM_TYPES), _READ_MODELS)
 
 
 def parts(config: Config) -> Parts:
@@ -45,11 +55,11 @@ def parts(config: Config) -> Parts:
     }
     return Parts(
         name="order",
-        stream_types=(ORDERS, SAGAS, LOCKS, CATALOGUE),
+        stream_types=_STREAM_TYPES,
         handlers=handlers,
         registry=TypeRegistry.from_modules(order, payment, inventory, shipping),
         rpc=_rpc,
-        projections=(OrderViews(),),
+        projections=_READ_MODELS,
         migrations=Path(__file__).parent / "migrations",
         reply_topics=_REPLY_TOPICS,
         awaited={"catalogue": is_known},

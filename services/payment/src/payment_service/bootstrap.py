@@ -9,9 +9,11 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from millrace.clock import utc_now
 from millrace.cqrs.registry import TypeRegistry
+from millrace.decision import Handlers
 from millrace.edge.server import RpcService
 from millrace.external.call import CallPolicy, ExternalCall, ExternalMetrics
 from millrace.pipeline.queries import Queries
+from millrace.rebuild.rebuildable import Rebuildable
 from millrace.store.open import open_store
 from payment_service.adapters.payments import PaymentsProjection, PaymentTable
 from payment_service.adapters.simulated_gateway import SimulatedGateway
@@ -29,9 +31,18 @@ from shop.payment.v1.payment_service_pb2_grpc import add_PaymentServiceServicer_
 from shopkit.ledger import Ledger
 from shopkit.rules import RuleBook
 from shopkit.service import Commands, Parts
+from shopkit.topics import group_of
 
 SERVICE = "shop.payment.v1.PaymentService"
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+_STREAM_TYPES = (PAYMENTS,)
+_READ_MODELS = (PaymentsProjection(),)
+
+
+def rebuildable() -> Rebuildable:
+    """Return what `millrace rebuild` makes the read models anew with."""
+    return Rebuildable(group_of("payment").id, Handlers(_STREAM_TYPES), _READ_MODELS)
 
 
 def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY, calls: CallGateway | None = None) -> Parts:
@@ -53,7 +64,7 @@ def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY, calls: CallG
 
     return Parts(
         name="payment",
-        stream_types=(PAYMENTS,),
+        stream_types=_STREAM_TYPES,
         handlers={
             ChargePaymentCommand: ChargePayment(timedelta(seconds=config.gateway_give_up_seconds)),
             RefundPaymentCommand: RefundPayment(),
@@ -63,7 +74,7 @@ def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY, calls: CallG
         },
         registry=TypeRegistry((ChargePaymentCommand, RefundPaymentCommand)),
         rpc=rpc,
-        projections=(PaymentsProjection(),),
+        projections=_READ_MODELS,
         reactors={ChargeCard: calls.charge, RefundCard: calls.refund},
         migrations=MIGRATIONS,
         at_end=at_end,

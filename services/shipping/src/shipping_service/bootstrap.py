@@ -9,10 +9,11 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from millrace.clock import utc_now
 from millrace.cqrs.registry import TypeRegistry
-from millrace.decision import TimerFired
+from millrace.decision import Handlers, TimerFired
 from millrace.edge.server import RpcService
 from millrace.external.call import CallPolicy, ExternalCall, ExternalMetrics
 from millrace.pipeline.queries import Queries
+from millrace.rebuild.rebuildable import Rebuildable
 from millrace.store.open import open_store
 from shipping_service.adapters.shipments import ShipmentsProjection, ShipmentTable
 from shipping_service.adapters.simulated_carrier import SimulatedCarrier
@@ -30,9 +31,18 @@ from shop.shipping.v1.shipping_service_pb2_grpc import add_ShippingServiceServic
 from shopkit.ledger import Ledger
 from shopkit.rules import RuleBook
 from shopkit.service import Commands, Parts
+from shopkit.topics import group_of
 
 SERVICE = "shop.shipping.v1.ShippingService"
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+_STREAM_TYPES = (SHIPMENTS,)
+_READ_MODELS = (ShipmentsProjection(),)
+
+
+def rebuildable() -> Rebuildable:
+    """Return what `millrace rebuild` makes the read models anew with."""
+    return Rebuildable(group_of("shipping").id, Handlers(_STREAM_TYPES), _READ_MODELS)
 
 
 def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY, calls: CallCarrier | None = None) -> Parts:
@@ -54,7 +64,7 @@ def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY, calls: CallC
 
     return Parts(
         name="shipping",
-        stream_types=(SHIPMENTS,),
+        stream_types=_STREAM_TYPES,
         handlers={
             OrderConfirmedEvent: ShipOrder(timedelta(seconds=config.carrier_give_up_seconds)),
             OrderCancelledEvent: CancelShipment(),
@@ -65,7 +75,7 @@ def parts(config: Config, *, metrics: CollectorRegistry = REGISTRY, calls: CallC
         },
         registry=TypeRegistry((OrderConfirmedEvent, OrderCancelledEvent)),
         rpc=rpc,
-        projections=(ShipmentsProjection(),),
+        projections=_READ_MODELS,
         reactors={BookCarrier: calls.book, WithdrawBooking: calls.recall},
         migrations=MIGRATIONS,
         # No parcel is delivered while a cancellation that came in time may wait unread.

@@ -1,6 +1,6 @@
 """The `millrace` command. Other packages add commands to it as entry points; see `millrace.cli.app`.
 
-`dlt` is the library's own group of commands; `running` runs a command's coroutine, `failures` and `one_line` say what went wrong in one
+`dlt` and `rebuild` are the library's own commands; `running` runs a command's coroutine, `failures` and `one_line` say what went wrong in one
 line, `output` prints tables and JSON. Services never import this package.
 """
 

@@ -8,6 +8,7 @@ import typer
 
 from millrace.cli.dlt import commands as dlt
 from millrace.cli.one_line import OneLineGroup
+from millrace.cli.rebuild import rebuild
 
 GROUP = "millrace.commands"
 
@@ -20,13 +21,14 @@ def load_app(found: Iterable[EntryPoint] | None = None) -> typer.Typer:
     """
     app = typer.Typer(
         cls=OneLineGroup,
-        help="Place and follow orders, look into what every service holds, read sagas, and decide about dead letters.",
+        help="Place and follow orders, look into what every service holds, read sagas, decide about dead letters, and rebuild.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
     app.add_typer(dlt.commands(), name="dlt")
+    app.command("rebuild")(rebuild)
     for entry in entry_points(group=GROUP) if found is None else found:
         try:
             app.add_typer(entry.load()())

@@ -79,6 +79,7 @@ class EventStore:
 
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
+        self._alone = False
 
     def load(self, streams: Sequence[str]) -> dict[str, StoredStream]:
         """Lock and return every stream that exists, in id order; others are absent from the answer."""
@@ -133,17 +134,24 @@ class EventStore:
 
         No event appears later before one already returned. On PostgreSQL events of transactions still open, and those behind them,
         are left for the next call: sequence numbers are given out before commit, so reading by number alone would lose the rows of a
-        transaction that commits late.
+        transaction that commits late. Behind `exclude_writers` there are none, and nothing is left.
         """
         parameters = {"transaction": after[0], "position": after[1], "limit": limit}
         if isinstance(self._sql, PostgresSql):
+            settled = "" if self._alone else "AND transaction_id < pg_snapshot_xmin(pg_current_snapshot()) "
             return self._events(
                 "WHERE (transaction_id, position) > (:transaction::text::xid8, :position) "
-                "AND transaction_id < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY transaction_id, position LIMIT :limit",
+                f"{settled}ORDER BY transaction_id, position LIMIT :limit",
                 parameters,
                 transaction="transaction_id::text::bigint",
             )
         return self._events("WHERE position > :position ORDER BY position LIMIT :limit", parameters)
+
+    def exclude_writers(self) -> None:
+        """Keep everybody else from appending until the transaction ends; who is at it is waited for. Reading goes on."""
+        if isinstance(self._sql, PostgresSql):
+            self._sql.execute("LOCK TABLE event IN SHARE ROW EXCLUSIVE MODE")
+        self._alone = True
 
     def _events(self, rest: str, parameters: Mapping[str, object], transaction: str = "0") -> list[StoredEvent]:
         found = self._sql.execute(f"SELECT {_COLUMNS}, {transaction}, position FROM event {rest}", parameters)

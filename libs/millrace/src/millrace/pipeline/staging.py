@@ -29,7 +29,10 @@ from millrace.store.sql import Sql
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An event just decided, with the state of its stream behind it. What projections read."""
+    """An event with the state of its stream behind it. What projections read.
+
+    `message_id` is the id of the input it was decided for; empty where a read model is rebuilt, since the store does not keep it.
+    """
 
     stream: str
     version: int
@@ -40,7 +43,14 @@ class Change:
 
 
 class Projection(Protocol):
-    """Keeps read models in the transaction of the events they show."""
+    """Keeps read models in the transaction of the events they show. What it writes follows from the changes alone, so that it can be rebuilt.
+
+    `tables` are those it writes; nobody else does.
+    """
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """Return the names of the tables it keeps."""
 
     def apply(self, sql: Sql, changes: Sequence[Change]) -> None:
         """Write what a batch's changes mean. Called once a batch, changes in order; a data error parks the message at fault."""

@@ -21,6 +21,8 @@ _UPSERT = (
 class ReadModel:
     """Writes the last state of each order a batch touched, in one statement."""
 
+    tables = ("order_fact",)
+
     def apply(self, sql: Sql, changes: Sequence[Change]) -> None:
         """See `Projection`."""
         last: dict[str, TimelineState] = {change.stream: change.state for change in changes}

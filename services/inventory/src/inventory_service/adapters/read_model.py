@@ -20,6 +20,8 @@ _RESERVATION: Mapping[str, ColumnType] = {"order_id": "text", "status": "text", 
 class ReadModel:
     """Writes the last state of each stream a batch touched, one statement a table."""
 
+    tables = ("item", "reservation")
+
     def apply(self, sql: Sql, changes: Sequence[Change]) -> None:
         """See `Projection`."""
         last = {change.stream: change.state for change in changes}

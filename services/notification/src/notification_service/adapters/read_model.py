@@ -19,6 +19,8 @@ _CONTACT: Mapping[str, ColumnType] = {"customer_id": "text", "email": "text", "n
 class ReadModel:
     """Writes what a batch changed, one statement a kind of change."""
 
+    tables = ("notification", "contact")
+
     def apply(self, sql: Sql, changes: Sequence[Change]) -> None:
         """See `Projection`."""
         events = [change.event for change in changes]

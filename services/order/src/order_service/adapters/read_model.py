@@ -25,6 +25,8 @@ _SAGA_CODEC = StreamCodec([SAGAS])
 class OrderViews:
     """Keeps `order_view` and `catalogue_view`."""
 
+    tables = ("order_view", "catalogue_view")
+
     def apply(self, sql: Sql, changes: Sequence[Change]) -> None:
         """See `Projection`. Each order and item is written once a batch, as its last change left it."""
         orders = {change.stream: change.state for change in changes if isinstance(change.state, Order)}

@@ -23,6 +23,8 @@ _UPSERT = (
 class PaymentsProjection:
     """Keeps the table `payment`: charged less refunded is what is kept."""
 
+    tables = ("payment",)
+
     def apply(self, sql: Sql, changes: Sequence[Change]) -> None:
         """Write each payment as the batch left it."""
         latest = {change.stream: change for change in changes}

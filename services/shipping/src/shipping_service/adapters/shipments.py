@@ -23,6 +23,8 @@ _UPSERT = (
 class ShipmentsProjection:
     """Keeps the table `shipment`."""
 
+    tables = ("shipment",)
+
     def apply(self, sql: Sql, changes: Sequence[Change]) -> None:
         """Write each shipment as the batch left it."""
         latest = {change.stream: change for change in changes}

@@ -54,7 +54,7 @@ def open_places(asked: Asked, ids: Sequence[str]) -> Iterator[list[Letters]]:
         for name, url in stores.items():
             places.append(_open_store(opened, name, url))
         if topics:
-            kafka = _kafka()
+            kafka = kafka_settings()
             places += [PublishedLetters(topic, kafka) for topic in topics]
         yield places
 
@@ -116,7 +116,8 @@ def _open_store(opened: ExitStack, name: str, url: str) -> Letters:
     return letters
 
 
-def _kafka() -> KafkaConfig:
+def kafka_settings() -> KafkaConfig:
+    """Return the way to Kafka that the environment names. Raises BadParameter with every fault in it."""
     environment = Environment()
     config = KafkaSettings.read(environment)
     if faults := environment.faults():
