@@ -9,6 +9,8 @@ import pytest
 from google.protobuf.message import Message as Protobuf
 
 from millrace.edge.client import status_violations
+from order_service.bootstrap import parts
+from order_service.config import Config
 from order_service.edge.validation import check_place_order
 from shop.inventory.v1.inventory_messages_pb2 import ItemChangedEvent
 from shop.order.v1 import order_service_pb2 as wire
@@ -102,9 +104,12 @@ def test_the_same_request_again_is_the_same_order_whatever_became_of_its_items(s
     assert stocked.sent() == []
 
 
-def test_the_same_request_again_is_the_same_order_while_no_catalogue_is_known(stocked: Bench) -> None:
+def test_the_same_request_again_is_the_same_order_while_no_catalogue_is_known(
+    stocked: Bench, config: Callable[..., Config]
+) -> None:
     first = place(stocked, request())
     stocked.rows("DELETE FROM catalogue_view")
+    stocked.use(parts(config()))
     assert place(stocked, request()) == first
     assert refusal(stocked, request(set_quantity(0, 3))) == ("ALREADY_EXISTS", [])
     assert refusal(stocked, request(lambda made: setattr(made, "idempotency_key", "another")))[0] == "UNAVAILABLE"

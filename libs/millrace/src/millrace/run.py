@@ -28,6 +28,7 @@ from millrace.pipeline.backlog import Backlog
 from millrace.pipeline.commands import CommandThread
 from millrace.pipeline.consumer import ConsumerConfig, PipelineConsumer
 from millrace.pipeline.engine import Engine
+from millrace.pipeline.hearing import Hearing, broadcast_of
 from millrace.pipeline.queries import Queries
 from millrace.pipeline.reactors import Reactor, Reactors
 from millrace.store.contract import Store
@@ -45,7 +46,7 @@ class Service:
 
     `prepare` runs once the schema is up to date and before anything is consumed: seeding, for instance. `awaited` names what must have
     come about before calls can be served, such as something read from Kafka: asked ten times a second, from the start of consuming on,
-    until it is true, and reported to health under its name. `at_end` is called last: sending what is left of the traces, for instance.
+    until it is true, and reported to health under its name. `hearing` is told to this instance, whichever one handles it. `at_end` is called last: sending what is left of the traces, for instance.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Service:
     migrations: Sequence[Path] = ()
     prepare: Callable[[], Awaitable[None]] | None = None
     awaited: Mapping[str, Callable[[], Awaitable[bool]]] = field(default_factory=dict)
+    hearing: Sequence[Hearing] = ()
     at_end: Sequence[Callable[[], object]] = ()
     relay: RelayConfig = field(default_factory=RelayConfig)
 
@@ -134,12 +136,15 @@ async def _work(service: Service, waiting: "asyncio.Future[object]") -> None:
     relay = Relay(service.relay, service.kafka, service.store, service.health, service.engine.metrics, service.engine.clock)
     consumer = PipelineConsumer(service.consumer, service.kafka, service.engine, service.store, service.health)
     reactors = Reactors(service.reactors, service.engine, service.commands)
+    broadcasts = [broadcast_of(hearing, service.kafka, service.engine) for hearing in service.hearing]
     service.engine.listen(lambda committed: relay.wake() if committed.published else None)
     service.commands.every_second(Backlog(service.engine))
     service.engine.metrics.parked_limit(service.consumer.max_parked)
     service.commands.start()
     reactors.start()
     relay.start()
+    for broadcast in broadcasts:
+        broadcast.start()
     arriving: asyncio.Future[object] = asyncio.ensure_future(_arrived(service))
     try:
         await _prepared(service, waiting)
@@ -160,6 +165,8 @@ async def _work(service: Service, waiting: "asyncio.Future[object]") -> None:
         await reactors.stop()
         await asyncio.to_thread(service.commands.stop)
         await asyncio.to_thread(relay.stop)
+        for broadcast in broadcasts:
+            await asyncio.to_thread(broadcast.stop)
 
 
 async def _prepared(service: Service, waiting: "asyncio.Future[object]") -> None:

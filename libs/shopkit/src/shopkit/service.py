@@ -25,6 +25,7 @@ from millrace.observability.traces import configure_tracing
 from millrace.pipeline.commands import CommandThread
 from millrace.pipeline.consumer import PACE_SECONDS, ConsumerConfig
 from millrace.pipeline.engine import Engine, EngineConfig
+from millrace.pipeline.hearing import Hearing
 from millrace.pipeline.inputs import Input
 from millrace.pipeline.queries import Queries
 from millrace.pipeline.reactors import Reactor
@@ -82,7 +83,7 @@ class Parts:
 
     `rpc` makes the servicers from the two things an edge may use; `pace_seconds` is the least time between two batches, longer where nobody
     waits for what a service does; `prepare` runs once before anything is consumed, to seed an empty store;
-    `awaited` are conditions, by name, without which nothing is served; `at_end` runs once everything has stopped.
+    `awaited` are conditions, by name, without which nothing is served; `hearing` is told to every instance; `at_end` runs once everything has stopped.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Parts:
     pace_seconds: float = PACE_SECONDS
     prepare: Callable[[Commands, Queries], Awaitable[None]] | None = None
     awaited: Mapping[str, Callable[[Queries], Awaitable[bool]]] = field(default_factory=dict)
+    hearing: Sequence[Hearing] = ()
     at_end: Sequence[Callable[[], None]] = ()
 
 
@@ -138,5 +140,6 @@ def assemble(settings: CommonSettings, parts: Parts) -> Service:
         migrations=() if parts.migrations is None else (parts.migrations,),
         prepare=None if prepare is None else lambda: prepare(commands, queries),
         awaited={name: partial(is_there, queries) for name, is_there in parts.awaited.items()},
+        hearing=parts.hearing,
         at_end=(*parts.at_end, tracers.shutdown, metrics.close),
     )

@@ -1,6 +1,7 @@
 """Joins the order service's parts."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -8,10 +9,11 @@ import grpc
 from millrace.cqrs.registry import TypeRegistry
 from millrace.decision import Handler, Handlers, TimerFired
 from millrace.edge.server import RpcService
+from millrace.pipeline.hearing import Hearing
 from millrace.pipeline.queries import Queries
 from millrace.rebuild.rebuildable import Rebuildable
-from order_service.adapters.catalogue import StoredCatalogue, is_known
-from order_service.adapters.read_model import OrderViews, StoredOrders
+from order_service.adapters.catalogue import CatalogueCache, StoredCatalogue, is_known
+from order_service.adapters.read_model import OrderCache, OrderViews, StoredOrders
 from order_service.application.cancel_order import CancelOrderHandler
 from order_service.application.follow_catalogue import FollowCatalogue
 from order_service.application.place_order import PlaceOrderHandler
@@ -45,6 +47,9 @@ def parts(config: Config) -> Parts:
     """Return what makes a service the order service."""
     saga = order_saga(config.timing, refuse_doubles=config.refuse_doubles)
     replies = ReplyHandler(saga)
+    limits = config.cache
+    catalogue = CatalogueCache("catalogue", most=limits.entries, keep_seconds=limits.seconds)
+    orders = OrderCache("orders", most=limits.entries, keep_seconds=limits.seconds)
     handlers: dict[type, Handler] = {
         PlaceOrder: PlaceOrderHandler(saga),
         CancelOrder: CancelOrderHandler(saga),
@@ -58,16 +63,21 @@ def parts(config: Config) -> Parts:
         stream_types=_STREAM_TYPES,
         handlers=handlers,
         registry=TypeRegistry.from_modules(order, payment, inventory, shipping),
-        rpc=_rpc,
+        rpc=partial(_rpc, catalogue, orders),
         projections=_READ_MODELS,
         migrations=Path(__file__).parent / "migrations",
         reply_topics=_REPLY_TOPICS,
         awaited={"catalogue": is_known},
+        hearing=(Hearing([inventory.ItemChangedEvent], partial(_item_changed, catalogue), catalogue.clear),),
     )
 
 
-def _rpc(commands: Commands, queries: Queries) -> Sequence[RpcService]:
-    server = OrderServer(commands, StoredOrders(queries), StoredCatalogue(queries))
+def _item_changed(catalogue: CatalogueCache, event: inventory.ItemChangedEvent) -> None:
+    catalogue.changed(event.item_id, event.sequence)
+
+
+def _rpc(catalogue: CatalogueCache, orders: OrderCache, commands: Commands, queries: Queries) -> Sequence[RpcService]:
+    server = OrderServer(commands, StoredOrders(queries, orders), StoredCatalogue(queries, catalogue))
 
     def add(to: grpc.aio.Server) -> None:
         add_OrderServiceServicer_to_server(server, to)

@@ -1,11 +1,19 @@
 """The order service's settings, from the environment alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from millrace.settings import Environment
 from order_service.application.saga import SagaTiming
 from shopkit.service import CommonSettings
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLimits:
+    """How much each cache of the edge remembers, and for how long at most."""
+
+    entries: int = 10_000
+    seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +23,7 @@ class Config:
     common: CommonSettings
     timing: SagaTiming
     refuse_doubles: bool = False
+    cache: CacheLimits = field(default_factory=CacheLimits)
 
     @classmethod
     def read(cls, environment: Environment) -> "Config":
@@ -25,4 +34,6 @@ class Config:
         shipping = environment.number("ORDER_SAGA_SHIPPING_SECONDS", 300.0, least=0.1)
         refuse_doubles = environment.flag("ORDER_REFUSE_DOUBLES", False)
         timing = SagaTiming(timedelta(seconds=answer or 1), attempts, timedelta(seconds=shipping or 1))
-        return cls(common, timing, refuse_doubles)
+        entries = environment.whole("ORDER_CACHE_ENTRIES", 10_000)
+        seconds = environment.number("ORDER_CACHE_SECONDS", 30.0, least=0.001)
+        return cls(common, timing, refuse_doubles, CacheLimits(entries, seconds))

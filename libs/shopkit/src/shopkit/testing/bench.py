@@ -95,6 +95,9 @@ class Bench:
         """Decide records in one batch; return their results in order, None for one that waits behind a failed one of its key."""
         inputs = [self._engine.decoder.decode(record) for record in records]
         results = self._engine.process(self._session, Batch(inputs))
+        for hearing in self.parts.hearing:
+            for source in inputs:
+                hearing.hear(source.body)
         return [results.get(source.id) for source in inputs]
 
     def order(self, key: str, command: object) -> Any:

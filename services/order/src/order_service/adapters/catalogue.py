@@ -1,35 +1,33 @@
-"""The catalogue at the edge, remembered for a moment: every order asks for it, and it changes rarely."""
+"""The catalogue at the edge, cached: every order asks for it, and it changes rarely."""
 
-import time
 from collections.abc import Mapping, Sequence
 
+from millrace.cache import Cache
 from millrace.errors import Unavailable
 from millrace.pipeline.queries import Queries
 from millrace.store.sql import Sql
 from order_service.domain.catalogue import CatalogueItem
 from order_service.domain.order import Money
 
+CatalogueCache = Cache[str, CatalogueItem]
+
 
 class StoredCatalogue:
-    """Reads `catalogue_view`. An answer is at most `keep_seconds` old; at most `most` items are remembered."""
+    """Reads `catalogue_view`. An item is remembered until the cache is told of a change, or its time is over; a missing one is not."""
 
-    def __init__(self, queries: Queries, *, keep_seconds: float = 1.0, most: int = 10_000) -> None:
+    def __init__(self, queries: Queries, cache: CatalogueCache) -> None:
         self._queries = queries
-        self._keep_seconds = keep_seconds
-        self._most = most
-        self._known: dict[str, tuple[float, CatalogueItem]] = {}
+        self._cache = cache
 
     async def find(self, item_ids: Sequence[str]) -> Mapping[str, CatalogueItem]:
         """See `Catalogue`."""
-        now = time.monotonic()
         wanted = set(item_ids)
-        found = {i: known[1] for i in wanted if (known := self._known.get(i)) is not None and now - known[0] < self._keep_seconds}
+        found = {item_id: item for item_id in wanted if (item := self._cache.get(item_id)) is not None}
         missing = sorted(wanted - found.keys())
         if missing:
             read = await self._queries.run(lambda sql: _read(sql, missing))
-            if len(self._known) + len(read) > self._most:
-                self._known.clear()
-            self._known.update((item_id, (now, item)) for item_id, item in read.items())
+            for item_id, item in read.items():
+                self._cache.put(item_id, item, item.sequence)
             found |= read
         return found
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from millrace.cache import Cache
 from millrace.clock import micros
 from millrace.errors import NotFound
 from millrace.eventstore.events import EventStore, StoredStream
@@ -59,11 +60,24 @@ class OrderViews:
         )
 
 
-class StoredOrders:
-    """Reads orders from `order_view`, and sagas from the snapshots of their streams."""
+OrderCache = Cache[str, Order]
 
-    def __init__(self, queries: Queries) -> None:
+
+class StoredOrders:
+    """Reads orders from `order_view`, and sagas from the snapshots of their streams. Final orders, which never change, are remembered."""
+
+    def __init__(self, queries: Queries, cache: OrderCache) -> None:
         self._queries = queries
+        self._cache = cache
+
+    async def order(self, order_id: str) -> Order:
+        """See `OrderReader`."""
+        if (known := self._cache.get(order_id)) is not None:
+            return known
+        order, _ = await self.get(order_id)
+        if order.status.final:
+            self._cache.put(order_id, order, order.sequence)
+        return order
 
     async def get(self, order_id: str) -> tuple[Order, SagaState]:
         """See `OrderReader`."""

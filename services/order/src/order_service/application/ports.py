@@ -22,6 +22,9 @@ class OrderFilter:
 class OrderReader(Protocol):
     """Reads orders and sagas. Raises Unavailable when the database is away."""
 
+    async def order(self, order_id: str) -> Order:
+        """Return an order. Raises NotFound."""
+
     async def get(self, order_id: str) -> tuple[Order, SagaState]:
         """Return an order and its saga. Raises NotFound."""
 

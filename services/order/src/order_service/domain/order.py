@@ -17,6 +17,11 @@ class OrderStatus(StrEnum):
     CANCELLED = "cancelled"
     COMPLETED = "completed"
 
+    @property
+    def final(self) -> bool:
+        """Whether nothing of the order changes any more."""
+        return self in (OrderStatus.CANCELLED, OrderStatus.COMPLETED)
+
 
 @dataclass(frozen=True, slots=True)
 class Money:

@@ -43,7 +43,7 @@ class OrderServer(OrderServiceServicer):
 
     async def GetOrder(self, request: wire.GetOrderRequest, context: Any) -> wire.GetOrderResponse:
         """Return an order."""
-        order, _ = await self._orders.get(check_order_id(request.order_id))
+        order = await self._orders.order(check_order_id(request.order_id))
         return wire.GetOrderResponse(order=order_to_wire(order))
 
     async def ListOrders(self, request: wire.ListOrdersRequest, context: Any) -> wire.ListOrdersResponse:
