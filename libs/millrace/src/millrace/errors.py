@@ -16,6 +16,7 @@
     │   ├── Refused             a business rule says no
     │   └── ProjectionFailed    a read model cannot show what was decided
     ├── Postponed               not now: a plain handler's message comes again after a time, and nothing failed
+    ├── Fenced                  another member has taken this one's place; its handler ends
     ├── VersionConflict         another writer was first; the batch is run again
     └── PositionLost            this worker no longer owns a partition; its batch is dropped
 
@@ -104,6 +105,10 @@ class Postponed(MillraceError):
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         super().__init__(f"not before {seconds:.3f} s")
+
+
+class Fenced(MillraceError):
+    """Another member, under the same id, has taken this one's place."""
 
 
 class VersionConflict(MillraceError):

@@ -29,16 +29,20 @@ class Progress:
         self._pending[record.offset] = record
         return True
 
+    def in_hand(self, record: Record) -> bool:
+        """Tell whether a record was handed out under this assignment, and is not done."""
+        return self._pending.get(record.offset) is record
+
     def done(self, record: Record) -> bool:
         """Note that a record is processed; return False for one that was not handed out under this assignment."""
-        if self._pending.get(record.offset) is not record:
+        if not self.in_hand(record):
             return False
         del self._pending[record.offset]
         return True
 
     def back_to(self, record: Record) -> bool:
         """Forget a record and all behind it that is not done, as if never handed out; return False for one that is not in hand."""
-        if self._next is None or self._pending.get(record.offset) is not record:
+        if self._next is None or not self.in_hand(record):
             return False
         done_behind = (offset for offset in range(record.offset, self._next) if offset not in self._pending)
         self._ahead = {offset for offset in self._ahead if offset > record.offset}.union(done_behind)

@@ -82,8 +82,27 @@ class Subscription(Protocol):
         """Leave the group. What was not acknowledged goes to another member, or to the next one that joins."""
 
 
+class TransactionalSubscription(Subscription, Protocol):
+    """A subscription whose position moves with what is published, or not at all."""
+
+    def commit(self, records: Sequence[Record], outputs: Sequence[Sendable]) -> None:
+        """Publish outputs in order and mark records as done, both in one transaction, and return once it stands.
+
+        The records are to be all that came of their partitions before them. Raises TransientError or PermanentError where nothing of it
+        stands, or that cannot be told yet: give the records back, and those whose transaction stood after all do not come again. Raises
+        Fenced where another member has taken this one's place.
+        """
+
+
 class Subscriber(Protocol):
     """Opens subscriptions. Safe to call from several threads."""
 
     def subscribe(self, topics: Sequence[str], group: str) -> Subscription:
+        """Join a consumer group on topics, by name. A group without a position starts at the earliest record."""
+
+
+class TransactionalSubscriber(Protocol):
+    """Opens subscriptions that publish in transactions. Safe to call from several threads."""
+
+    def subscribe(self, topics: Sequence[str], group: str) -> TransactionalSubscription:
         """Join a consumer group on topics, by name. A group without a position starts at the earliest record."""

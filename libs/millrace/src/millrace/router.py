@@ -11,10 +11,11 @@ from time import monotonic
 
 from millrace.handling import ConsumerFunc, HandlerFunc, Middleware
 from millrace.message import Message
-from millrace.pubsub import Outgoing, Publisher, Subscriber
+from millrace.pubsub import Outgoing, Publisher, Subscriber, Subscription, TransactionalSubscriber, TransactionalSubscription
+from millrace.settlement import Acknowledging, Settlement, Transacting
 from millrace.worker import Backoff, Worker, WorkerSettings
 
-__all__ = ["DuplicateHandler", "Router", "RouterSettings", "Source"]
+__all__ = ["DuplicateHandler", "Router", "RouterSettings", "Source", "TransactionalSource"]
 
 
 class DuplicateHandler(ValueError):
@@ -26,6 +27,15 @@ class Source:
     """Where a handler's messages come from: topics, read as a member of a group."""
 
     subscriber: Subscriber
+    topics: Sequence[str]
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionalSource:
+    """Where a transactional handler's messages come from; its outputs go to the same cluster."""
+
+    subscriber: TransactionalSubscriber
     topics: Sequence[str]
     group: str
 
@@ -80,6 +90,30 @@ class Router:
         self, name: str, source: Source, handler: HandlerFunc, publisher: Publisher | None, middleware: Sequence[Middleware] = ()
     ) -> None:
         """Add a handler whose outputs go to `publisher`; it starts at once if the router runs. Raises DuplicateHandler."""
+
+        def subscribe() -> Subscription:
+            return source.subscriber.subscribe(source.topics, source.group)
+
+        self._add(name, Acknowledging(subscribe, publisher, self._settings.dead_letters), handler, middleware)
+
+    def add_transactional_handler(
+        self, name: str, source: TransactionalSource, handler: HandlerFunc, middleware: Sequence[Middleware] = ()
+    ) -> None:
+        """Add a handler whose outputs and positions are one transaction: readers of committed records see each output exactly once.
+
+        What the handler does elsewhere is not part of it. With `dead_letters` set, records that are no valid messages are dead-lettered
+        in the transaction too, and not through that publisher. Raises DuplicateHandler, and ValueError for a `concurrency` above 1: a
+        position cannot tell of records that are done behind one that failed.
+        """
+        if self._settings.concurrency > 1:
+            raise ValueError("a transactional handler takes one message at a time: set no concurrency")
+
+        def subscribe() -> TransactionalSubscription:
+            return source.subscriber.subscribe(source.topics, source.group)
+
+        self._add(name, Transacting(name, subscribe, dead_letters=self._settings.dead_letters is not None), handler, middleware)
+
+    def _add(self, name: str, settlement: Settlement, handler: HandlerFunc, middleware: Sequence[Middleware]) -> None:
         chain = handler
         for wrap in reversed((*self._middleware, *middleware)):
             chain = wrap(chain)
@@ -89,10 +123,8 @@ class Router:
             patience_seconds=self._settings.patience_seconds,
             concurrency=self._settings.concurrency,
             backoff=Backoff(self._settings.backoff_seconds, self._settings.max_backoff_seconds),
-            dead_letters=self._settings.dead_letters,
         )
-
-        worker = Worker(name, lambda: source.subscriber.subscribe(source.topics, source.group), chain, publisher, settings)
+        worker = Worker(name, settlement, chain, settings)
         with self._lock:
             if self._closed:
                 raise RuntimeError("the router is closed")

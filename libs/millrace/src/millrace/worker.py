@@ -1,11 +1,11 @@
-"""One handler's subscription, kept alive on a thread of its own: receive a batch, have it handled, acknowledge what is done.
+"""One handler's subscription, kept alive on a thread of its own: receive a batch, have it handled, settle what is done.
 
 Started and stopped by the Router. All calls of the subscription come from this thread, and the handler runs on another: however long a
 message takes, the member stays in its group.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Event, Thread
 from time import monotonic
@@ -15,7 +15,8 @@ from millrace.handler_thread import HandlerThread, Outcome, Place
 from millrace.handler_threads import HandlerThreads
 from millrace.handling import HandlerFunc
 from millrace.message import Record
-from millrace.pubsub import Publisher, Subscription
+from millrace.pubsub import Subscription
+from millrace.settlement import Settlement
 
 log = logging.getLogger(__name__)
 
@@ -43,26 +44,18 @@ class WorkerSettings:
     patience_seconds: float
     concurrency: int
     backoff: Backoff
-    dead_letters: Publisher | None
 
 
 class Worker:
     """Runs one handler until it is asked to stop. `fault` is what ended it by itself, if anything did."""
 
-    def __init__(
-        self,
-        name: str,
-        subscribe: Callable[[], Subscription],
-        handler: HandlerFunc,
-        publisher: Publisher | None,
-        settings: WorkerSettings,
-    ) -> None:
+    def __init__(self, name: str, settlement: Settlement, handler: HandlerFunc, settings: WorkerSettings) -> None:
         self.name = name
         self.fault: Exception | None = None
-        self._subscribe = subscribe
+        self._settlement = settlement
         self._handling = HandlerThreads(
             settings.concurrency,
-            lambda lane_of: HandlerThread(name, handler, publisher, settings.dead_letters, lane_of),
+            lambda lane_of: HandlerThread(name, handler, settlement.publisher, settlement.dead_letters, lane_of),
         )
         self._settings = settings
         self._batch_size = settings.max_records
@@ -92,10 +85,10 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            subscription = self._subscribe()
+            subscription = self._settlement.open()
             self._handling.start()
             try:
-                subscription.before_revoke(lambda seconds: self._finish(subscription, seconds))
+                subscription.before_revoke(self._finish)
                 while not self._stopping.is_set():
                     self._round(subscription)
             finally:
@@ -117,7 +110,7 @@ class Worker:
         began = monotonic()
         outcome = self._handled(subscription, records)
         self._fit_batch(len(records) - len(outcome.left), monotonic() - began)
-        subscription.ack(outcome.done)
+        outcome = self._settlement.settle(outcome)
         if self._failures:
             for record in outcome.done:
                 self._failures.pop((record.topic, record.partition), None)
@@ -130,6 +123,7 @@ class Worker:
 
     def _handled(self, subscription: Subscription, records: Sequence[Record]) -> Outcome:
         """Have records handled. Past the patience the rest is left for the next round, and the message in hand is waited for."""
+        self._settlement.begin()
         self._handling.begin(records)
         if self._stopping.is_set():
             self._handling.interrupt()
@@ -141,12 +135,12 @@ class Worker:
             outcome = self._handling.outcome(_KEEP_ALIVE_SECONDS)
         return outcome
 
-    def _finish(self, subscription: Subscription, seconds: float) -> None:
+    def _finish(self, seconds: float) -> None:
         """Wait for the message in hand before partitions go to another member, if `seconds` are enough."""
         if self._handling.busy:
             outcome = self._handling.outcome(seconds)
             if outcome is not None:
-                subscription.ack(outcome.done)
+                self._settlement.settle(outcome)
 
     def _fit_batch(self, handled: int, seconds: float) -> None:
         """Size the next batch to take half the patience: whatever is paused and given back is fetched anew."""

@@ -11,7 +11,7 @@ def within(timeout_seconds: float, name: str, call: Callable[[], Any]) -> None:
     """Return once `call` did, and raise what it raised, or KafkaException (_TIMED_OUT) after `timeout_seconds`.
 
     librdkafka's close and synchronous commit wait without bound for a coordinator that went away with a commit under way (seen with
-    2.16: over four minutes). The call goes on behind, in a thread that does not keep the process alive.
+    2.16: over four minutes); so does its send_offsets_to_transaction, whatever bound it is given (seen: over a minute). The call goes on behind, in a thread that does not keep the process alive.
     """
     raised: list[BaseException] = []
 

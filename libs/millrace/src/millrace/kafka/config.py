@@ -53,6 +53,11 @@ class KafkaConfig:
         if violations:
             raise Invalid(violations)
 
+    @property
+    def transaction_timeout_seconds(self) -> float:
+        """How long a transaction may be open before the broker aborts it, and so how long a killed member's keeps readers waiting."""
+        return max(10.0, 2 * self.message_timeout_seconds)
+
     def client_settings(self) -> ClientSettings:
         """Return what every client needs: addresses, identity, TLS and SASL."""
         settings: ClientSettings = {

@@ -67,11 +67,16 @@ def as_error(error: KafkaError, explain: Callable[[str], str] = str) -> Millrace
 
 
 def new_producer(
-    config: KafkaConfig, on_error: ErrorReport | None = None, connection: ConnectionLog | None = None, *, alone: bool = False
+    config: KafkaConfig,
+    on_error: ErrorReport | None = None,
+    connection: ConnectionLog | None = None,
+    *,
+    alone: bool = False,
+    transactional_id: str = "",
 ) -> Producer:
     """Return a confluent Producer with the settings of the promises. `on_error` hears of connection troubles while it is polled.
 
-    `alone` puts each message into a record batch of its own.
+    `alone` puts each message into a record batch of its own. With a `transactional_id` it publishes in transactions only.
     """
 
     def report(error: KafkaError) -> None:
@@ -80,8 +85,13 @@ def new_producer(
         if on_error is not None:
             on_error(error)
 
-    batching = {"batch.num.messages": 1} if alone else {}
-    return Producer({**config.producer_settings(), **batching, "error_cb": report}, logger=connection or ConnectionLog())
+    settings = config.producer_settings()
+    if alone:
+        settings["batch.num.messages"] = 1
+    if transactional_id:
+        settings["transactional.id"] = transactional_id
+        settings["transaction.timeout.ms"] = round(config.transaction_timeout_seconds * 1000)
+    return Producer({**settings, "error_cb": report}, logger=connection or ConnectionLog())
 
 
 class KafkaProducer:

@@ -35,7 +35,7 @@ class KafkaSubscriber:
 
     def __init__(self, config: KafkaConfig, *, on_health: HealthReport | None = None) -> None:
         self._config = config
-        self._on_health = on_health or _ignore
+        self._on_health = on_health or ignore_health
 
     def subscribe(self, topics: Sequence[str], group: str) -> "KafkaSubscription":
         """Join a consumer group on topics, by name. A group without a position starts at the earliest record."""
@@ -204,7 +204,7 @@ def _places(partitions: Iterable[TopicPartition]) -> list[Place]:
     return [(partition.topic, partition.partition) for partition in partitions]
 
 
-def _ignore(ok: bool, reason: str) -> None:
+def ignore_health(ok: bool, reason: str) -> None:
     """Health nobody listens to."""
 
 
