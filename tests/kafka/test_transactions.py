@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from millrace.errors import Fenced, OutcomeUnknown, PermanentError, Unavailable
-from millrace.kafka import KafkaConfig, KafkaPublisher, KafkaTransactionalSubscriber, transactions
+from millrace.kafka import KafkaConfig, KafkaPublisher, KafkaTransactionalSubscriber, new_producer, transactions
 from millrace.kafka.whole import read_whole
 from millrace.message import Record
 from millrace.pubsub import RawOutgoing
@@ -111,7 +111,6 @@ def test_a_commit_without_an_answer_is_settled_before_anything_more_is_read(
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
             self._producer.commit_transaction(seconds)
 
-    new_producer = transactions.new_producer
     monkeypatch.setattr(transactions, "new_producer", lambda *args, **options: Deaf(new_producer(*args, **options)))
     topic, out, group = numbered(9), kafka_topic(), uuid4().hex
     with closing(KafkaTransactionalSubscriber(KafkaConfig(kafka)).subscribe([topic], group)) as subscription:

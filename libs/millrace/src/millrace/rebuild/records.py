@@ -127,9 +127,8 @@ class _Rebuild:
         for table in ("stream", "event", *self._models):
             self._shadow.replace(tx.sql, table)
         self._shadow.replace(tx.sql, "parked", "grp = :grp", {"grp": self._group})
-        if not tx.positions.advance(
-            self._group, [Move(part, position, offsets[part]) for part, position in held.items() if offsets[part]]
-        ):
+        moves = [Move(part, position, offsets[part]) for part, position in held.items() if offsets[part]]
+        if not tx.positions.advance(self._group, moves)():
             raise PositionLost(f"{self._group} reads partitions that its topics do not have")
         return Rebuilt(self._records, _count(tx, "stream"), _count(tx, "event"))
 
