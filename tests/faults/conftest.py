@@ -56,7 +56,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def send(kafka: str) -> Callable[..., None]:
     """Give what sends messages to a topic, in order, and returns once the broker has them."""
-    producer = KafkaProducer(KafkaConfig(kafka))
+    producer = KafkaProducer(KafkaConfig(kafka, message_timeout_seconds=30.0))
 
     def send(topic: str, *messages: Message) -> None:
         failures: list[object] = []

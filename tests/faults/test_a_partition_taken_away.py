@@ -46,7 +46,7 @@ def outcomes(notes: list[str]) -> tuple[list[str], Counter[str]]:
     return [note for note in notes if not note.startswith("outcome")], called
 
 
-@pytest.mark.parametrize(("point", "idle_seconds"), [("before positions.advance", 300), ("before events.append", 3)])
+@pytest.mark.parametrize(("point", "idle_seconds"), [("after poll", 30), ("before events.append", 3)])
 def test_a_worker_frozen_with_a_batch_in_hand_writes_nothing_once_another_has_its_partition(
     point: str,
     idle_seconds: int,

@@ -15,6 +15,7 @@ from devkit.outbox import add, read, row, size
 from devkit.processes import Child, Children, log_tail
 from millrace.outbox.outbox import OutboxRow
 from millrace.store.contract import Store
+from millrace.store.open import open_store
 from millrace.testing.waiting import eventually
 
 KEYS = ("k0", "k1", "k2")
@@ -68,7 +69,8 @@ def test_a_frozen_leader_is_followed_and_nothing_is_skipped_or_reordered(
     """What the frozen one had under way may come once more when it goes on: a copy, which an inbox leaves out."""
     place = new_place(postgres_url())
     store, frozen_log, log = new_store(place), tmp_path / "frozen.log", tmp_path / "next.log"
-    rows, stalled = Rows(place.results), store.session()
+    patient = open_store(f"{place.store_url}?options=-c%20idle_in_transaction_session_timeout%3D0")
+    rows, stalled = Rows(place.results), patient.session()
 
     def all_but_the_stalled_are_out() -> None:
         eventually(lambda: size(store) == 0, 60, lambda: (size(store), log_tail(log)))

@@ -27,6 +27,7 @@ from millrace.store.contract import Lease, Session, Store, Transaction
 from millrace.store.open import open_store
 
 BATCH = (
+    "after poll",
     "before positions.advance", "after positions.advance", "after message_ids.remember", "after events.append",
     "after outbox.add", "after effects.add", "before commit of a batch", "after commit of a batch",
 )  # fmt: skip
@@ -144,6 +145,12 @@ def _watch_clients(reach: Reach) -> None:
                 tell(error, partitions)
 
             super().__init__({**config, "on_commit": on_commit}, **more)
+
+        def poll(self, *args: Any, **more: Any) -> Any:
+            message = super().poll(*args, **more)
+            if message is not None and message.error() is None:
+                reach("after poll")
+            return message
 
         def commit(self, *args: Any, **more: Any) -> Any:
             reach("before commit of offsets")

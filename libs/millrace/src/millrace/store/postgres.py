@@ -164,8 +164,8 @@ def _undone(connection: psycopg.Connection[Any]) -> bool:
     return not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE
 
 
-_END_IF_SILENT = (
-    "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = 'idle_session_timeout'"  # from PostgreSQL 14 on
+_END_IF_SILENT = (  # PostgreSQL knows idle_session_timeout from 14 on
+    "SELECT set_config(name, %s, false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout')"
 )
 
 
