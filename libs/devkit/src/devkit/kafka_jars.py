@@ -1,6 +1,7 @@
 """The broker's jars in the cache, fetched once by Maven. Called by `devkit.kafka` and by `make setup`."""
 
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from devkit.workspace import cache_dir, root
 
 
 def kafka_jars(say: Callable[[str], None] = print) -> Path:
-    """Return the folder of jars of the version in tools/kafka/pom.xml, fetched first if it is not in the cache.
+    """Return the folder of jars that tools/kafka/pom.xml names, fetched first if it is not in the cache.
 
     The folder appears at once or not at all; a second process that asks meanwhile waits for the first.
     """
@@ -22,7 +23,8 @@ def kafka_jars(say: Callable[[str], None] = print) -> Path:
     found = re.search(r"<kafka.version>(.+?)</kafka.version>", pom.read_text())
     if found is None:
         raise ValueError(f"{pom} names no kafka.version")
-    jars = cache_dir() / f"kafka-{found[1]}"
+    digest = hashlib.sha256(pom.read_bytes()).hexdigest()[:8]
+    jars = cache_dir() / f"kafka-{found[1]}-{digest}"
     if jars.is_dir():
         return jars
     with (cache_dir() / "kafka.lock").open("w") as lock:
@@ -35,7 +37,7 @@ def kafka_jars(say: Callable[[str], None] = print) -> Path:
 def _fetch(pom: Path, jars: Path, say: Callable[[str], None]) -> None:
     if shutil.which("mvn") is None or shutil.which("java") is None:
         raise FileNotFoundError("Java 17 and Maven are needed to fetch Apache Kafka (Debian: openjdk-17-jre-headless maven)")
-    say(f"fetching Apache {jars.name} with Maven into {jars} (about 45 jars, 44 MB)")
+    say(f"fetching Apache Kafka with Maven into {jars} (about 47 jars, 45 MB)")
     # Maven's own repository stays beside it, so that an interrupted download goes on where it was.
     repository = jars.parent / "maven"
     with tempfile.TemporaryDirectory(dir=jars.parent, prefix=".kafka-") as scratch, Children() as children:
