@@ -21,6 +21,7 @@ def test_every_fault_is_reported_at_once() -> None:
             tls_key_file="/no/such/key",
             sasl_mechanism="MAGIC",
             message_timeout_seconds=0,
+            metadata_seconds=0,
             max_poll_interval_seconds=5.9,
         )
     assert fields(caught) == {
@@ -31,6 +32,7 @@ def test_every_fault_is_reported_at_once() -> None:
         "sasl_username",
         "sasl_password",
         "message_timeout_seconds",
+        "metadata_seconds",
         "max_poll_interval_seconds",
     }
 

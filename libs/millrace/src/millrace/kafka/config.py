@@ -30,7 +30,8 @@ class KafkaConfig:
     `max_poll_interval_seconds` one whose thread hangs; half of it is what a message in hand has before its partition moves.
     Under the group protocol `consumer` (KIP-848) the broker decides how long a killed one is waited for. A consumer with a
     `group_instance_id` is a static member (KIP-345): one that is started again within that time gets its partitions back, and nobody
-    else's move. No two members of a group may have the same.
+    else's move. No two members of a group may have the same. A topic that is made, or gets more partitions, is noticed within
+    `metadata_seconds`. A key may then move to another partition: its order holds across that only where the group had read all before it.
     """
 
     bootstrap: str
@@ -45,6 +46,7 @@ class KafkaConfig:
     message_timeout_seconds: float = 5.0
     session_timeout_seconds: float = 6.0
     max_poll_interval_seconds: float = 300.0
+    metadata_seconds: float = 60.0
     group_protocol: str = "classic"
     group_instance_id: str = ""
 
@@ -66,6 +68,7 @@ class KafkaConfig:
             "security.protocol": self.security_protocol,
             "socket.keepalive.enable": True,
             "reconnect.backoff.max.ms": 2_000,
+            "topic.metadata.refresh.interval.ms": round(self.metadata_seconds * 1000),
             "socket.timeout.ms": 10_000,  # what is asked of a broker that went away is asked again after this, not after 60 s
         }
         optional = {
@@ -125,6 +128,8 @@ class KafkaConfig:
             )
         if self.message_timeout_seconds <= 0:
             faults.append(FieldViolation("message_timeout_seconds", "must be above 0"))
+        if self.metadata_seconds < 1:
+            faults.append(FieldViolation("metadata_seconds", "must be at least 1"))
         if self.session_timeout_seconds < 1:
             faults.append(FieldViolation("session_timeout_seconds", "must be at least 1"))
         if self.max_poll_interval_seconds < self.session_timeout_seconds:
