@@ -79,15 +79,16 @@ class Dispatch:
         health: Health,
         metrics: PipelineMetrics,
         clock: Clock,
-        connect: Connect = KafkaProducer,
+        connect: Connect | None = None,
     ) -> None:
+        """`connect` gives the producers; without it they are Kafka's."""
         self._config = config
         self._kafka = kafka
-        self._connect = connect
+        self._connect: Connect = connect or KafkaProducer
         self._health = health
         self._metrics = metrics
         self._clock = clock
-        self._producer = connect(kafka, self._on_error)
+        self._producer = self._connect(kafka, self._on_error)
         self._holds = Holds(config)
         self._known: set[str] = set()
         self._in_doubt: set[str] = set()

@@ -114,12 +114,11 @@ class PostgresSession:
         """Commit when the block ends, roll back when it raises. See `Session`."""
         connection = self.connection()
         try:
-            with connection.pipeline() as pipeline:
-                connection.execute("BEGIN")
+            # BEGIN and COMMIT outside the pipeline: behind its end the server takes a session for busy, and does not end one that is frozen.
+            with connection.transaction(), connection.pipeline() as pipeline:
                 yield Transaction.on(PostgresSql(connection, pipeline))
-                connection.execute("COMMIT")
         except BaseException:
-            if not _undone(connection):
+            if not _is_usable(connection):
                 self.close()
             raise
 
@@ -152,16 +151,15 @@ def _options(url: str) -> str:
     return f"-c plan_cache_mode={_PLANS} -c idle_in_transaction_session_timeout={_STUCK_SECONDS}s {given}"
 
 
-def _undone(connection: psycopg.Connection[Any]) -> bool:
-    """Roll back what failed; return whether the connection is as it was before.
+def _is_usable(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether a transaction that failed left a connection as it was.
 
     A server that goes away amid a pipeline can leave it waiting for an answer: open by its own account, and of no use ever after.
     """
-    if connection.closed or connection.info.pipeline_status is not PipelineStatus.OFF:
+    if connection.closed:
         return False
-    with suppress(psycopg.Error):
-        connection.rollback()
-    return not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE
+    info = connection.info
+    return info.transaction_status is TransactionStatus.IDLE and info.pipeline_status is PipelineStatus.OFF
 
 
 _END_IF_SILENT = (  # PostgreSQL knows idle_session_timeout from 14 on
