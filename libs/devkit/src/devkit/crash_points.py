@@ -4,9 +4,9 @@ The points lie at the seams of the library (store, Kafka's clients, the call out
 them. `before` and `after` a call of a part of the store count only where it has something to do. A SIGNAL of `SIGSTOP` is obeyed once.
 """
 
-import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -129,7 +129,8 @@ def _at(sign: signal.Signals, point: str) -> Reach:
         if name == point and (name not in seen or sign is signal.SIGKILL):
             seen.add(name)
             print(f"{sign.name} {point}", flush=True)
-            os.kill(os.getpid(), sign)
+            # To this very thread: sent to the process, another may take it, and this one goes on for a moment, into the next statement.
+            signal.pthread_kill(threading.get_ident(), sign)
         seen.add(name)
 
     return reach
