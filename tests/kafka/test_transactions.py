@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from millrace.errors import Fenced, OutcomeUnknown, PermanentError, Unavailable
+from millrace.errors import Fenced, OutcomeUnknown, PermanentError, PublishTimeout, Unavailable
 from millrace.kafka import KafkaConfig, KafkaPublisher, KafkaTransactionalSubscriber, new_producer, transactions
 from millrace.kafka.whole import read_whole
 from millrace.message import Record
@@ -28,6 +29,16 @@ def numbered(kafka: str, kafka_topic: Callable[..., str]) -> Iterator[Callable[.
             return topic
 
         yield make
+
+
+class Wrapped:
+    """A producer, to have some of its calls end otherwise."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
 
 
 def copies(records: list[Record], topic: str) -> list[RawOutgoing]:
@@ -88,20 +99,23 @@ def test_a_member_that_fell_out_of_its_group_commits_nothing(
     late.close()
 
 
+def test_outside_its_group_a_member_sends_no_offsets(kafka: str, kafka_topic: Callable[..., str]) -> None:
+    """The broker would take them unchecked: they name no member."""
+    with closing(KafkaTransactionalSubscriber(KafkaConfig(kafka)).subscribe([kafka_topic()], uuid4().hex)) as subscription:
+        with pytest.raises(Unavailable, match="fell out"):
+            subscription._member()
+        eventually(lambda: subscription.receive(1, 0.1) or subscription._consumer.memberid(), 30)
+        assert subscription._member()
+
+
 def test_a_commit_without_an_answer_is_settled_before_anything_more_is_read(
     kafka: str, kafka_topic: Callable[..., str], numbered: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both ways: it stood, and it did not."""
     reached: list[bool] = []
 
-    class Deaf:
-        """A producer whose first two commits are not answered; the first of them reaches the broker, the second does not."""
-
-        def __init__(self, producer: Producer) -> None:
-            self._producer = producer
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._producer, name)
+    class Deaf(Wrapped):
+        """Its first two commits are not answered; the first of them reaches the broker, the second does not."""
 
         def commit_transaction(self, seconds: float) -> None:
             if len(reached) < 2:
@@ -159,6 +173,34 @@ def test_a_transaction_left_open_is_aborted_by_the_next_of_its_name(
         second.commit(records, copies(records, out))
     eventually(lambda: committed(kafka, out) == [0, 1, 2, 3, 4], describe=lambda: committed(kafka, out))
     first.close()
+
+
+def test_a_call_of_the_client_that_never_returns_is_left_behind(
+    kafka: str, kafka_topic: Callable[..., str], numbered: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As send_offsets_to_transaction of librdkafka 2.16 does not where its broker is killed meanwhile, whatever bound it is given."""
+    topic, out, group = numbered(5), kafka_topic(), uuid4().hex
+    stuck, never = Event(), Event()
+
+    class Stuck(Wrapped):
+        def send_offsets_to_transaction(self, offsets: Any, member: Any, seconds: float) -> None:
+            if not stuck.is_set():
+                stuck.set()
+                never.wait()
+            self._producer.send_offsets_to_transaction(offsets, member, seconds)
+
+    monkeypatch.setattr(transactions, "new_producer", lambda *args, **options: Stuck(new_producer(*args, **options)))
+    with closing(KafkaTransactionalSubscriber(KafkaConfig(kafka)).subscribe([topic], group)) as subscription:
+        records = collect(subscription, 5, ack=False)
+        subscription._transactions._seconds = 0.5
+        with pytest.raises(PublishTimeout, match="send_offsets"):
+            subscription.commit(records, copies(records, out))
+        subscription._transactions._seconds = 10
+        subscription.nack(records)
+        records = collect(subscription, 5, ack=False)
+        subscription.commit(records, copies(records, out))
+    never.set()
+    assert committed(kafka, out) == [0, 1, 2, 3, 4]
 
 
 def _die(self: transactions.Transactions, name: str, call: Callable[[Any, float], None]) -> None:
