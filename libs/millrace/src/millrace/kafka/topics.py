@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from confluent_kafka import IsolationLevel, TopicCollection, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
@@ -31,6 +31,14 @@ class TopicIds:
         """Return the end offset of each partition, asked of the broker now: the offset behind what readers of committed records see."""
         if not parts:
             return {}
+        try:
+            return self._ends(parts)
+        except KafkaException:
+            # The client asks with the leader epoch it knows, and keeps it (2.16: for 15 minutes) though the broker says it is an old one.
+            self._admin.list_topics(timeout=_TIMEOUT_SECONDS)
+            return self._ends(parts)
+
+    def _ends(self, parts: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         wanted = {TopicPartition(*part): latest for part in parts}
         answers = self._admin.list_offsets(
