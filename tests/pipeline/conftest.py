@@ -53,6 +53,7 @@ class Deposit:
     account: str
     amount: int = 1
     refuse: bool = False
+    message_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,8 @@ class OnDeposit:
         if body.refuse:
             raise KeyError("refused")
         total = states[stream].total + body.amount
-        return Decision([(stream, Charged(body.amount, context.message_id))], reply=total)
+        told = [Publish(payment.PaymentDeclinedEvent(order_id=body.account, reason="x" * body.message_bytes))]
+        return Decision([(stream, Charged(body.amount, context.message_id))], told if body.message_bytes else [], reply=total)
 
 
 class OnCalled:

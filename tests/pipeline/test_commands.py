@@ -90,6 +90,33 @@ def test_commands_that_arrive_during_a_transaction_share_the_next(world: Any, ga
     assert gate.batches == [1, 50]
 
 
+def test_a_command_with_a_message_too_large_is_told_so_and_those_beside_it_stand(world: Any) -> None:
+    world.engine = world.new_engine(max_message_bytes=1000)
+    gate = Gate(world)
+    commands = CommandThread(world.engine, world.store, Health())
+    commands.start()
+    sizes = {"small": 10, "large": 2000, "other": 10}
+
+    async def decide() -> list[object]:
+        with gate.closed() as waiting:
+            first = asyncio.ensure_future(commands.decide(deposit(world, "first")))
+            await asyncio.to_thread(waiting.wait, 20)
+            beside = [
+                asyncio.ensure_future(commands.decide(deposit(world, name, message_bytes=size))) for name, size in sizes.items()
+            ]
+            await asyncio.sleep(0)
+        return await asyncio.gather(first, *beside, return_exceptions=True)
+
+    first, small, large, other = asyncio.run(decide())
+    commands.stop()
+    assert (first, small, other) == (1, 2, 3)
+    assert isinstance(large, ValueError)
+    assert "more than the 1000 allowed" in str(large)
+    assert gate.batches == [1, 3]
+    assert world.notes("a") == ["first", "small", "other"]
+    assert len(world.outbox()) == 2
+
+
 def test_a_command_cancelled_before_its_transaction_is_dropped(world: Any, gate: Gate, commands: CommandThread) -> None:
     async def cancel() -> None:
         with gate.closed() as waiting:
