@@ -13,7 +13,9 @@ from uuid import uuid4
 import grpc
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 
 from devkit.kafka import KafkaBroker
 from devkit.processes import Child, Children, ChildSpec, log_tail
@@ -108,7 +110,7 @@ def test_an_order_whose_message_is_too_large_holds_up_no_other_and_is_told_once_
         order = OrderServiceStub(channel)
         with pytest.raises(grpc.RpcError) as refused:
             order.PlaceOrder(PlaceOrderRequest(customer_id=CUSTOMER, idempotency_key="x" * 5_000_000), timeout=30)
-        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         placed = [order.PlaceOrder(request(50 if number == 5 else 1), timeout=30).order_id for number in range(20)]
         large, small = placed[5], {order_id: 1 for order_id in placed if order_id != placed[5]}
         eventually(lambda: told(bootstrap, "order.created") == small, 60, lambda: told(bootstrap, "order.created"))
